@@ -1,0 +1,1 @@
+//! What a shell-less image must still answer: cp and friends.

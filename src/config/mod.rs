@@ -1,0 +1,1 @@
+//! Sources (file, environment) → raw values → checked `Config`, from one table of keys.

@@ -1,0 +1,1 @@
+//! The running agent: start order, named threads, shutdown order.

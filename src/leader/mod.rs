@@ -1,0 +1,1 @@
+//! Leader election: the algorithm as a pure state machine, and its two locks.

@@ -1,0 +1,1 @@
+//! Log lines: formats, levels, scrubbing, console and file.

@@ -1,0 +1,1 @@
+//! Which services select which pods on which node, and what nodes and namespaces carry.

@@ -1,0 +1,1 @@
+//! The HTTPS and gRPC service on port 5005 (spec node-api).

@@ -1,0 +1,1 @@
+//! Removes secrets from text and YAML before they are written anywhere.

@@ -1,0 +1,1 @@
+//! The status document, as text and as JSON.
