@@ -1,1 +1,8 @@
-//! Placeholder until the first test of this layer lands.
+//! The program on a real control plane: etcd, kube-apiserver, kube-controller-manager, kube-scheduler and KWOK
+//! nodes in network namespaces.
+//!
+//! The programs are built once a machine by `tests/cluster/build`; one control plane is started by the first
+//! test of a run that needs it and shared by all that break nothing. Needs root and Go.
+
+mod harness;
+mod testbed;
