@@ -18,3 +18,16 @@ pub enum Event<T> {
     /// An object is gone; this is its last state.
     Delete(T),
 }
+
+impl<T> Event<T> {
+    /// The same step with its object turned into something else.
+    pub fn map<U>(self, turn: impl FnOnce(T) -> U) -> Event<U> {
+        match self {
+            Event::Init => Event::Init,
+            Event::InitApply(object) => Event::InitApply(turn(object)),
+            Event::InitDone => Event::InitDone,
+            Event::Apply(object) => Event::Apply(turn(object)),
+            Event::Delete(object) => Event::Delete(turn(object)),
+        }
+    }
+}
