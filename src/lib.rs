@@ -22,3 +22,5 @@ pub mod secret;
 pub mod status;
 pub mod sync;
 pub mod telemetry;
+pub mod time_format;
+pub mod version;

@@ -1,0 +1,7 @@
+//! The built program as users, scripts and manifests call it: names, flags, texts and exit codes (spec cli).
+//!
+//! Every call starts from an empty environment, so that nothing of the machine's own configuration gets in.
+
+mod applets;
+mod program;
+mod usage;

@@ -1,0 +1,71 @@
+//! Calls the program and collects what it says.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// What one call said and how it ended.
+pub struct Said {
+    pub output: String,
+    pub errors: String,
+    /// The exit code, `None` after a signal.
+    pub code: Option<i32>,
+}
+
+/// A directory of the test's own, gone at its end.
+pub struct Scratch(PathBuf);
+
+impl Scratch {
+    pub fn new() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("command-line-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir_all(&path).expect("the temporary directory is writable");
+        Self(path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// A link to the program under another name, as the image has them.
+    pub fn link(&self, name: &str) -> PathBuf {
+        let link = self.0.join(name);
+        symlink(binary(), &link).expect("the directory is ours");
+        link
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The built program.
+pub fn binary() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_datadog-cluster-agent"))
+}
+
+/// A call of `program` with an empty environment and no input.
+pub fn command(program: &Path, words: &[impl AsRef<OsStr>]) -> Command {
+    let mut command = Command::new(program);
+    command.args(words).env_clear().stdin(Stdio::null());
+    command
+}
+
+/// Calls the built program under its own name.
+pub fn call(words: &[&str]) -> Said {
+    said(&mut command(binary(), words))
+}
+
+/// Runs a prepared call to its end.
+pub fn said(command: &mut Command) -> Said {
+    let Output { status, stdout, stderr } = command.output().expect("the program can be started");
+    let text = |bytes| String::from_utf8(bytes).expect("the program speaks UTF-8");
+    Said { output: text(stdout), errors: text(stderr), code: status.code() }
+}
