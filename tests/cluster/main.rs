@@ -5,4 +5,5 @@
 //! test of a run that needs it and shared by all that break nothing. Needs root and Go.
 
 mod harness;
+mod manifests;
 mod testbed;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::harness::{
-    ApiError, Cluster, Container, NODES, Namespace, PATIENCE, Replica, wait_until,
+    ApiError, Cluster, Command, NODES, Namespace, PATIENCE, Replica, pod_spec, wait_until,
 };
 
 #[test]
@@ -61,15 +61,13 @@ fn a_replica_sees_its_rotated_token_and_has_only_its_rights() {
     let cluster = Cluster::shared();
     let namespace = cluster.namespace("replica");
     service_account(&namespace);
-    let container = Container {
-        program: Path::new("/bin/sh"),
-        arguments: &[
-            "-c",
-            "while sleep 0.1; do cat /var/run/secrets/kubernetes.io/serviceaccount/token; echo; done",
-        ],
-        environment: &[],
-    };
-    let mut replica = Replica::start(&namespace, "watcher-0", "watcher", "watcher", &container);
+    let mut spec = pod_spec();
+    spec["serviceAccountName"] = json!("watcher");
+    let template = json!({"metadata": {"labels": {"app": "watcher"}}, "spec": spec});
+    let show =
+        "while sleep 0.1; do cat /var/run/secrets/kubernetes.io/serviceaccount/token; echo; done";
+    let command = Command { program: Path::new("/bin/sh"), arguments: &["-c", show] };
+    let mut replica = Replica::start(&namespace, "watcher-0", &template, &command);
     let first = replica.token();
     wait_until(PATIENCE, "first token in the replica", || seen(&mut replica, &first));
 

@@ -76,6 +76,13 @@ impl Api {
         self.request("PATCH", &path, "application/apply-patch+yaml", Some(object))
     }
 
+    /// Would `object` be accepted as it is, with no field that the API does not know?
+    pub fn validate(&self, object: &Value) -> Result<Value, ApiError> {
+        let query = "fieldManager=testbed&dryRun=All&fieldValidation=Strict";
+        let path = format!("{}?{query}", path_of(object));
+        self.request("PATCH", &path, "application/apply-patch+yaml", Some(object))
+    }
+
     /// Deletes the object at `path`, pods without their grace period.
     pub fn delete(&self, path: &str) -> Result<Value, ApiError> {
         let options = json!({"kind": "DeleteOptions", "apiVersion": "v1", "gracePeriodSeconds": 0});
@@ -128,6 +135,7 @@ pub fn collection(kind: &str, namespace: Option<&str>) -> String {
         "Pod" => ("api/v1", "pods", true),
         "Service" => ("api/v1", "services", true),
         "ServiceAccount" => ("api/v1", "serviceaccounts", true),
+        "Secret" => ("api/v1", "secrets", true),
         "ConfigMap" => ("api/v1", "configmaps", true),
         "Deployment" => ("apis/apps/v1", "deployments", true),
         "EndpointSlice" => ("apis/discovery.k8s.io/v1", "endpointslices", true),

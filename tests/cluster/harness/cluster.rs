@@ -93,7 +93,11 @@ impl Cluster {
             "kind": "Node",
             "metadata": {
                 "name": name,
-                "labels": {"type": "kwok", "kubernetes.io/hostname": name},
+                "labels": {
+                    "type": "kwok",
+                    "kubernetes.io/hostname": name,
+                    "kubernetes.io/os": "linux",
+                },
                 "annotations": {"kwok.x-k8s.io/node": "fake"},
             },
             "status": {"capacity": capacity, "allocatable": capacity},

@@ -5,12 +5,15 @@
 //!                           ├▶ network         namespaces, bridge, links to cut
 //!                           ├▶ control_plane   etcd, API server, controllers, KWOK ─▶ process, pki
 //!                           └▶ namespace       workloads of one test ─▶ api
-//!                                └▶ replica    a program that runs as a pod's container would
+//!                                └▶ replica    a program that runs as a pod's container would ─▶ container,
+//!                                              manifests
 //! ```
 
 mod api;
 mod cluster;
+mod container;
 mod control_plane;
+mod manifests;
 mod namespace;
 mod network;
 mod pki;
@@ -20,8 +23,10 @@ mod reaper;
 mod replica;
 mod wait;
 
-pub use api::ApiError;
+pub use api::{ApiError, path_of};
 pub use cluster::{Cluster, NODES};
-pub use namespace::Namespace;
-pub use replica::{Container, Replica};
+pub use container::Command;
+pub use manifests::{NAME, base as base_manifests, install};
+pub use namespace::{Namespace, pod_spec};
+pub use replica::Replica;
 pub use wait::{PATIENCE, wait_until};
