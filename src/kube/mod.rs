@@ -1,8 +1,21 @@
 //! The Kubernetes API: client, list and watch, trimmed objects.
 //!
 //! Flow: a watch thread per resource lists and watches through the client and hands [`watch::Event`]s of trimmed
-//! [`objects`] to its consumer; short requests (lock objects, reviews) go through the same client's other agent.
-//! Nothing here reads the environment or knows what the objects are used for.
+//! [`objects`] to its consumer; short requests (lock objects, reviews) go through the same client's other connection
+//! pool. Nothing here reads the environment or knows what the objects are used for.
 
+pub mod client;
+pub mod error;
+pub mod kubeconfig;
+pub mod list;
 pub mod objects;
+pub mod settings;
+pub mod split;
+pub mod target;
+mod transport;
 pub mod watch;
+
+pub use client::Client;
+pub use error::{Cause, Error};
+pub use settings::Settings;
+pub use target::{Target, Verb};

@@ -1,0 +1,489 @@
+//! Connections to the API server: two connection pools, credentials that rotate, and one attempt's failure sorted.
+//!
+//! Flow: [`Transport::send`] takes the pool of its lane, adds the bearer token, and turns everything but a 2xx answer
+//! into a [`Cause`]. The lanes differ in how they end: lists and watches are cut by [`Transport::cancel`] within
+//! milliseconds, short requests go on until the process ends, because the leader lock is released last.
+//!
+//! Certificates and token are read again at most once a minute; a certificate that is not trusted or a 401 has them
+//! read at once and the request repeated one time. Changed certificates mean new pools: open watches of the old one
+//! are cut and resume where they were. Traffic never goes through a proxy (design §3 rule 6).
+
+use std::io::Read;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use log::warn;
+use ureq::config::Config;
+use ureq::http::{HeaderValue, Method, Request, Response, Uri, header};
+use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, parse_pem};
+use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
+use ureq::{Agent, AsSendBody, Body};
+
+use super::error::{Cause, Status};
+use super::settings::{Error as SettingsError, Settings, Source};
+use crate::retry::Throttle;
+
+/// Credentials and certificates are looked at again after this: kubelet renews tokens long before they end.
+const REREAD_PERIOD: Duration = Duration::from_secs(60);
+
+/// A TCP connect and a TLS handshake within a cluster take milliseconds; a lost SYN is sent again after 1 and 3 s.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A pooled connection that was idle for longer is not used again; Go's servers close theirs after 90 s too.
+const IDLE_AGE: Duration = Duration::from_secs(90);
+
+/// Buffers per open connection and direction: 20 watches cost 0.6 MiB.
+const BUFFER: usize = 16 << 10;
+
+/// Idle connections kept: four threads that poll at once are more than there are.
+const IDLE_CONNECTIONS: usize = 4;
+
+/// Read of an unsuccessful answer: a Status is under 4 KiB.
+const STATUS_LIMIT: u64 = 64 << 10;
+
+/// One API server, reached with one identity.
+#[derive(Debug)]
+pub(super) struct Transport {
+    settings: Settings,
+    state: Mutex<State>,
+}
+
+/// One request, before it knows its credentials.
+pub(super) struct Call<'a> {
+    pub(super) method: Method,
+    /// With the query, starting with a slash.
+    pub(super) path: String,
+    /// Media type and bytes.
+    pub(super) body: Option<(&'static str, &'a [u8])>,
+    pub(super) lane: Lane,
+}
+
+/// How a request is bounded, and what ends it early.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Lane {
+    /// Cut by [`Transport::cancel`]; the body may go on for ever.
+    Stream {
+        /// Longest wait for the head of the answer, and for each read of its body.
+        wait: Duration,
+    },
+    /// Lives until it is answered.
+    Short {
+        /// Name look-up, connect, send and answer together.
+        total: Duration,
+    },
+}
+
+#[derive(Default)]
+struct State {
+    pools: Option<Pools>,
+    certificates: Certificates,
+    certificates_read: Option<Instant>,
+    token: Option<HeaderValue>,
+    token_read: Option<Instant>,
+    complaints: Throttle,
+    cancelled: bool,
+}
+
+struct Pools {
+    streams: Agent,
+    short: Agent,
+}
+
+/// The PEM texts that connections are made with.
+#[derive(Default, PartialEq, Eq)]
+struct Certificates {
+    ca: Option<Vec<u8>>,
+    client: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Transport {
+    pub(super) fn new(settings: Settings) -> Self {
+        Self { settings, state: Mutex::default() }
+    }
+
+    pub(super) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Ends every list and watch, now and from now on.
+    pub(super) fn cancel(&self) {
+        let mut state = self.lock();
+        state.cancelled = true;
+        if let Some(pools) = &state.pools {
+            pools.streams.clone().shutdown();
+        }
+    }
+
+    /// Sends `call` and returns a successful answer.
+    pub(super) fn send(&self, call: &Call<'_>) -> Result<Response<Body>, Cause> {
+        match self.attempt(call) {
+            Err(cause) if self.may_heal(&cause) => self.attempt(call),
+            outcome => outcome,
+        }
+    }
+
+    /// Whether the failure came from credentials that have changed meanwhile.
+    ///
+    /// A refused request was not carried out, so even a write may be sent again.
+    fn may_heal(&self, cause: &Cause) -> bool {
+        let mut state = self.lock();
+        if cause.is_untrusted_server() {
+            state.certificates_read = None;
+            matches!(state.refresh_certificates(&self.settings, Instant::now()), Ok(true))
+        } else if matches!(cause, Cause::Unauthorized { .. }) {
+            state.token_read = None;
+            self.settings.token.as_ref().is_some_and(Source::can_change)
+        } else {
+            false
+        }
+    }
+
+    fn attempt(&self, call: &Call<'_>) -> Result<Response<Body>, Cause> {
+        let now = Instant::now();
+        let (agent, token) = {
+            let mut state = self.lock();
+            if state.cancelled && matches!(call.lane, Lane::Stream { .. }) {
+                return Err(Cause::Stopped);
+            }
+            state.refresh_certificates(&self.settings, now).map_err(Cause::Credentials)?;
+            state.refresh_token(&self.settings, now).map_err(Cause::Credentials)?;
+            let pools = state.pools.as_ref().expect("refreshing made the pools or failed");
+            let agent = match call.lane {
+                Lane::Stream { .. } => &pools.streams,
+                Lane::Short { .. } => &pools.short,
+            };
+            (agent.clone(), state.token.clone())
+        };
+        let mut head = Request::builder()
+            .method(call.method.clone())
+            .uri(format!("{}{}", self.settings.server, call.path))
+            .header(header::ACCEPT, "application/json");
+        if let Some(token) = token {
+            head = head.header(header::AUTHORIZATION, token);
+        }
+        if matches!(call.lane, Lane::Stream { .. }) {
+            // Compressing a list costs the API server more time than a cluster's network takes to carry it, and a
+            // watch that waits in the middle of a compressed block could not be resumed.
+            head = head.header(header::ACCEPT_ENCODING, "identity");
+        }
+        let outcome = match call.body {
+            Some((media_type, body)) => head
+                .header(header::CONTENT_TYPE, media_type)
+                .body(body)
+                .map_err(ureq::Error::Http)
+                .and_then(|request| run(&agent, request, call.lane)),
+            None => head
+                .body(())
+                .map_err(ureq::Error::Http)
+                .and_then(|request| run(&agent, request, call.lane)),
+        };
+        match outcome {
+            Ok(answer) if answer.status().is_success() => Ok(answer),
+            Ok(answer) => Err(refusal(answer)),
+            Err(_) if self.lock().cancelled && matches!(call.lane, Lane::Stream { .. }) => {
+                Err(Cause::Stopped)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Reads the certificates when that is due; true when they changed and the pools are new.
+    ///
+    /// Once there are pools, a file that cannot be read or used is complained about and the old ones stay.
+    fn refresh_certificates(
+        &mut self,
+        settings: &Settings,
+        now: Instant,
+    ) -> Result<bool, SettingsError> {
+        if self.pools.is_some() && is_fresh(self.certificates_read, now) {
+            return Ok(false);
+        }
+        let made = Certificates::read(settings).and_then(|certificates| {
+            if self.pools.is_some() && certificates == self.certificates {
+                return Ok(None);
+            }
+            let config = agent_config(certificates.tls(settings)?);
+            Ok(Some((certificates, config)))
+        });
+        match made {
+            Ok(made) => {
+                self.certificates_read = Some(now);
+                let Some((certificates, config)) = made else { return Ok(false) };
+                let pools = Pools { streams: agent(config.clone()), short: agent(config) };
+                if self.cancelled {
+                    pools.streams.clone().shutdown();
+                }
+                self.certificates = certificates;
+                if let Some(old) = self.pools.replace(pools) {
+                    old.streams.shutdown();
+                }
+                Ok(true)
+            }
+            Err(error) if self.pools.is_some() => {
+                self.certificates_read = Some(now);
+                self.complain(&error, now);
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads the token when that is due; the old one stays while there is no new one.
+    fn refresh_token(&mut self, settings: &Settings, now: Instant) -> Result<(), SettingsError> {
+        let Some(source) = &settings.token else { return Ok(()) };
+        if is_fresh(self.token_read, now) {
+            return Ok(());
+        }
+        match source.read().and_then(|bytes| bearer(&bytes, source)) {
+            Ok(token) => self.token = Some(token),
+            Err(error) if self.token.is_some() => self.complain(&error, now),
+            Err(error) => return Err(error),
+        }
+        self.token_read = Some(now);
+        Ok(())
+    }
+
+    fn complain(&mut self, error: &SettingsError, now: Instant) {
+        if self.complaints.admit(now).is_some() {
+            warn!("keeping the previous credentials for the API server: {error}");
+        }
+    }
+}
+
+impl Certificates {
+    fn read(settings: &Settings) -> Result<Self, SettingsError> {
+        let ca = settings.ca.as_ref().map(Source::read).transpose()?;
+        let client = match &settings.certificate {
+            Some((chain, key)) => Some((chain.read()?, key.read()?)),
+            None => None,
+        };
+        Ok(Self { ca, client })
+    }
+
+    /// Everything is checked here: the client library would skip bad certificates and panic on a bad key.
+    fn tls(&self, settings: &Settings) -> Result<TlsConfig, SettingsError> {
+        let mut tls = TlsConfig::builder().disable_verification(!settings.verify);
+        if let (Some(pem), Some(source)) = (&self.ca, &settings.ca)
+            && settings.verify
+        {
+            tls = tls.root_certs(RootCerts::from(certificates(pem, "CA certificate", source)?));
+        }
+        if let (Some((chain, key)), Some((chain_source, key_source))) =
+            (&self.client, &settings.certificate)
+        {
+            let chain = certificates(chain, "client certificate", chain_source)?;
+            let key = PrivateKey::from_pem(key)
+                .map_err(|error| unusable("client key", key_source, &error))?;
+            check_pair(&chain, &key)
+                .map_err(|error| unusable("client certificate", chain_source, &error))?;
+            tls = tls.client_cert(Some(ClientCert::new_with_certs(&chain, key)));
+        }
+        Ok(tls.build())
+    }
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("State").field("cancelled", &self.cancelled).finish_non_exhaustive()
+    }
+}
+
+fn is_fresh(read: Option<Instant>, now: Instant) -> bool {
+    read.is_some_and(|read| now.saturating_duration_since(read) < REREAD_PERIOD)
+}
+
+/// The value of the `Authorization` header, marked as secret for the client library's debug output.
+fn bearer(token: &[u8], source: &Source) -> Result<HeaderValue, SettingsError> {
+    let token = token.trim_ascii();
+    if token.is_empty() {
+        return Err(unusable("token", source, "is empty"));
+    }
+    let mut value = HeaderValue::from_bytes(&[b"Bearer ", token].concat())
+        .map_err(|_| unusable("token", source, "holds characters that no token has"))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// All certificates of a PEM text; one that cannot be parsed spoils the whole.
+fn certificates(
+    pem: &[u8],
+    what: &str,
+    source: &Source,
+) -> Result<Vec<Certificate<'static>>, SettingsError> {
+    let mut roots = rustls::RootCertStore::empty();
+    let mut found = Vec::new();
+    for item in parse_pem(pem) {
+        if let PemItem::Certificate(certificate) =
+            item.map_err(|error| unusable(what, source, &error))?
+        {
+            roots
+                .add(certificate.der().to_vec().into())
+                .map_err(|error| unusable(what, source, &error))?;
+            found.push(certificate);
+        }
+    }
+    if found.is_empty() {
+        return Err(unusable(what, source, "holds no certificate"));
+    }
+    Ok(found)
+}
+
+fn check_pair(
+    chain: &[Certificate<'static>],
+    key: &PrivateKey<'static>,
+) -> Result<(), rustls::Error> {
+    use rustls::pki_types::PrivateKeyDer;
+    let provider = rustls::crypto::ring::default_provider();
+    let key = PrivateKeyDer::try_from(key.der())
+        .map_err(|problem| rustls::Error::General(problem.to_owned()))?;
+    let key = provider.key_provider.load_private_key(key.clone_key())?;
+    let chain = chain.iter().map(|certificate| certificate.der().to_vec().into()).collect();
+    rustls::sign::CertifiedKey::new(chain, key).keys_match()
+}
+
+fn unusable(what: &str, source: &Source, problem: &(impl ToString + ?Sized)) -> SettingsError {
+    SettingsError::Unusable { what: format!("{what} ({source})"), problem: problem.to_string() }
+}
+
+fn agent_config(tls: TlsConfig) -> Config {
+    Agent::config_builder()
+        .proxy(None)
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .tls_config(tls)
+        .user_agent(concat!("datadog-cluster-agent/", env!("CARGO_PKG_VERSION")))
+        .timeout_connect(Some(CONNECT_TIMEOUT))
+        .timeout_per_write(Some(Duration::from_secs(10)))
+        .input_buffer_size(BUFFER)
+        .output_buffer_size(BUFFER)
+        .max_idle_age(IDLE_AGE)
+        .max_idle_connections(IDLE_CONNECTIONS)
+        .max_idle_connections_per_host(IDLE_CONNECTIONS)
+        .build()
+}
+
+fn agent(config: Config) -> Agent {
+    Agent::with_parts(config, DefaultConnector::default(), DirectResolver::default())
+}
+
+fn run<S: AsSendBody>(
+    agent: &Agent,
+    request: Request<S>,
+    lane: Lane,
+) -> Result<Response<Body>, ureq::Error> {
+    let limits = agent.configure_request(request);
+    let limits = match lane {
+        Lane::Stream { wait } => {
+            limits.timeout_recv_response(Some(wait)).timeout_per_read(Some(wait))
+        }
+        Lane::Short { total } => limits.timeout_global(Some(total)),
+    };
+    agent.run(limits.build())
+}
+
+/// Sorts an unsuccessful answer; its body is read so that the connection can be used again.
+fn refusal(mut answer: Response<Body>) -> Cause {
+    let code = answer.status().as_u16();
+    let retry_after = answer
+        .headers()
+        .get(header::RETRY_AFTER)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|seconds| seconds.trim().parse().ok());
+    let mut text = Vec::new();
+    // Half a message is better than none, and the status alone decides what happens next.
+    let _ = answer.body_mut().as_reader().take(STATUS_LIMIT).read_to_end(&mut text);
+    let status = serde_json::from_slice(&text).unwrap_or_else(|_| Status {
+        message: String::from_utf8_lossy(&text).trim().to_owned(),
+        ..Status::default()
+    });
+    Cause::from_status(code, status, retry_after)
+}
+
+/// Looks names up on the calling thread.
+///
+/// With a total budget the library's own resolver starts a thread for each look-up, even of an address, and panics
+/// when there is none to be had; the system's resolver has time limits of its own.
+#[derive(Debug, Default)]
+struct DirectResolver(DefaultResolver);
+
+impl Resolver for DirectResolver {
+    fn resolve(
+        &self,
+        uri: &Uri,
+        config: &Config,
+        _timeout: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        self.0.resolve(uri, config, NextTimeout::default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::Secret;
+
+    fn inline(text: &str) -> Source {
+        Source::Data(Secret::new(text))
+    }
+
+    fn settings(ca: &str, client: Option<(&str, &str)>) -> Settings {
+        Settings {
+            server: "https://127.0.0.1:1".to_owned(),
+            ca: Some(inline(ca)),
+            verify: true,
+            certificate: client.map(|(chain, key)| (inline(chain), inline(key))),
+            token: None,
+            namespace: None,
+            request_timeout: Duration::from_secs(1),
+            list_timeout: Duration::from_secs(1),
+        }
+    }
+
+    fn problem(settings: &Settings) -> String {
+        let tls = Certificates::read(settings).and_then(|certificates| certificates.tls(settings));
+        match tls {
+            Ok(_) => String::new(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    fn pair() -> (String, String) {
+        let made = rcgen::generate_simple_self_signed(vec!["a".to_owned()]).expect("rcgen works");
+        (made.cert.pem(), made.signing_key.serialize_pem())
+    }
+
+    #[test]
+    fn certificates_and_keys_that_would_fail_later_are_refused_at_once() {
+        let (chain, key) = pair();
+        let (_, other_key) = pair();
+        let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        assert_eq!(problem(&settings(&chain, Some((&chain, &key)))), "");
+        for (settings, expected) in [
+            (settings("", None), "CA certificate (inline data): holds no certificate"),
+            (settings(broken, None), "CA certificate (inline data): "),
+            (settings(&chain, Some(("", &key))), "client certificate (inline data): holds no"),
+            (settings(&chain, Some((&chain, ""))), "client key (inline data): "),
+            (settings(&chain, Some((&chain, &other_key))), "client certificate (inline data): "),
+        ] {
+            let found = problem(&settings);
+            assert!(found.starts_with(expected), "{found:?} instead of {expected:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_trimmed_and_never_printed() {
+        let token = bearer(b"abc.def\n", &inline("")).expect("a token");
+        assert_eq!(token.as_bytes(), b"Bearer abc.def");
+        assert_eq!(format!("{token:?}"), "Sensitive");
+        let error = bearer(b"\n", &inline("")).expect_err("no token");
+        assert_eq!(error.to_string(), "token (inline data): is empty");
+        assert!(bearer(b"a\nb", &inline("")).is_err());
+    }
+}
