@@ -1,1 +1,7 @@
-//! Placeholder until the first test of this layer lands.
+//! The whole program against the embedded API server, and that server against its own contract.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod contract;
+mod faults;
