@@ -187,11 +187,8 @@ impl Client {
         body: Option<(&'static str, &[u8])>,
     ) -> Result<T> {
         let answer = self.send(verb, target, method, path, body)?;
-        serde_json::from_slice(&answer).map_err(|error| Error {
-            verb,
-            target: target.clone(),
-            cause: Cause::Decode(error),
-        })
+        serde_json::from_slice(&answer)
+            .map_err(|error| Error::new(verb, target, Cause::Decode(error)))
     }
 
     fn send(
@@ -209,7 +206,7 @@ impl Client {
                 let body = answer.body_mut().with_config().limit(OBJECT_LIMIT as u64);
                 body.read_to_vec().map_err(Cause::from)
             })
-            .map_err(|cause| Error { verb, target: target.clone(), cause })
+            .map_err(|cause| Error::new(verb, target, cause))
     }
 }
 

@@ -20,7 +20,7 @@ pub struct Error {
     /// What was tried.
     pub verb: Verb,
     /// On what.
-    pub target: Target,
+    pub target: Box<Target>,
     /// Why it failed.
     pub cause: Cause,
 }
@@ -181,6 +181,11 @@ impl From<ureq::Error> for Cause {
 }
 
 impl Error {
+    /// `verb` on `target` failed because of `cause`.
+    pub(super) fn new(verb: Verb, target: &Target, cause: Cause) -> Self {
+        Self { verb, target: Box::new(target.clone()), cause }
+    }
+
     /// What the user can do about it, if there is something.
     pub fn remedy(&self) -> Option<String> {
         match &self.cause {
@@ -275,7 +280,7 @@ mod tests {
 
     fn error(verb: Verb, target: Target, code: u16, body: &str) -> Error {
         let status = serde_json::from_str(body).unwrap_or_default();
-        Error { verb, target, cause: Cause::from_status(code, status, Some(7)) }
+        Error::new(verb, &target, Cause::from_status(code, status, Some(7)))
     }
 
     #[test]
@@ -330,11 +335,11 @@ mod tests {
             missing.remedy().as_deref(),
             Some("serve /apis/discovery.k8s.io/v1 with resource endpointslices")
         );
-        let hung = Error {
-            verb: Verb::Get,
-            target: Target::of::<Node>().named("n1"),
-            cause: ureq::Error::Timeout(ureq::Timeout::Global).into(),
-        };
+        let hung = Error::new(
+            Verb::Get,
+            &Target::of::<Node>().named("n1"),
+            ureq::Error::Timeout(ureq::Timeout::Global).into(),
+        );
         assert_eq!(hung.to_string(), r#"cannot get nodes "n1": no answer in time (global)"#);
     }
 

@@ -133,7 +133,7 @@ pub(super) fn page<T: Resource>(
             let silence = client.transport.settings().list_timeout;
             read(answer.into_body().into_reader(), silence, beat, visit)
         })
-        .map_err(|cause| Error { verb: Verb::List, target: target.clone(), cause })
+        .map_err(|cause| Error::new(Verb::List, target, cause))
 }
 
 /// Whether a read was ended by the time limit of one wait: the connection is fine and may be read again.
