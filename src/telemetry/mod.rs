@@ -3,10 +3,15 @@
 //! A family is registered once by name; a series is created by its first use and kept. Families are few and their
 //! label values come from fixed sets (handler names, status codes, resources), which bounds the memory.
 
+mod handler;
+mod process;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+pub use handler::Handler;
 
 /// Series a family keeps at most; the next label combination is counted under no series at all. The widest family,
 /// `api_requests`, has about 30 handlers × 12 status codes × 2.

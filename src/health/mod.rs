@@ -2,13 +2,17 @@
 //!
 //! A thread registers a component and beats at least every [`PING_PERIOD`]; a liveness component that misses two beats
 //! names a stuck or dead thread. Readiness and startup components are conditions that their owner sets. The HTTP side
-//! is elsewhere: this is the pure part, with the time passed in.
+//! is [`Handler`]; the rest is pure, with the time passed in.
+
+mod handler;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+
+pub use handler::Handler;
 
 /// How often a component should beat.
 pub const PING_PERIOD: Duration = Duration::from_secs(15);
