@@ -1,0 +1,53 @@
+//! Sections whose text is always the same, because the feature is not in this build or has nothing to show yet.
+
+use serde_json::json;
+
+use super::layout::Text;
+use super::{Inputs, Section};
+
+/// No check has a place to run yet.
+pub(super) fn collector(_: &Inputs) -> Section {
+    let mut text = Text::default();
+    text.blank();
+    text.heading(2, "Running Checks");
+    text.line(4, "No checks have run yet");
+    Section { title: "Collector".into(), text: text.finish(), keys: Vec::new() }
+}
+
+/// This build changes no objects on their way into the cluster.
+pub(super) fn admission_controller(_: &Inputs) -> Section {
+    let reason = "The admission controller is not enabled on the Cluster Agent";
+    disabled("Admission Controller", "admissionWebhook", reason)
+}
+
+/// The key is absent where cluster checks are off (spec cli §4.5).
+pub(super) fn cluster_checks(_: &Inputs) -> Section {
+    Section {
+        title: "Cluster Checks Dispatching".into(),
+        text: "  Not Enabled\n".to_owned(),
+        keys: Vec::new(),
+    }
+}
+
+/// No external metrics are served.
+pub(super) fn custom_metrics(_: &Inputs) -> Section {
+    let reason = "The external metrics provider is not enabled on the Cluster Agent";
+    disabled("Custom Metrics Server", "custommetrics", reason)
+}
+
+/// Configuration comes from the file and the environment only.
+pub(super) fn remote_configuration(_: &Inputs) -> Section {
+    Section {
+        title: "Remote Configuration".into(),
+        text: "  Remote Configuration is disabled: this build does not support it\n".to_owned(),
+        keys: Vec::new(),
+    }
+}
+
+fn disabled(title: &'static str, key: &'static str, reason: &str) -> Section {
+    Section {
+        title: title.into(),
+        text: format!("  Disabled: {reason}\n"),
+        keys: vec![(key, json!({ "Disabled": reason }))],
+    }
+}

@@ -1,0 +1,120 @@
+//! The facts of which the status document is made: plain data, collected by the caller at one moment.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+/// Everything the document shows. A later room adds its facts as one more field here.
+#[derive(Clone, Debug)]
+pub struct Inputs {
+    /// The moment of the collection.
+    pub now: SystemTime,
+    /// The process and its configuration files.
+    pub header: Header,
+    /// The host's name and where it comes from.
+    pub hostname: Hostname,
+    /// The connection to the API server and the resources read over it.
+    pub kubernetes: Kubernetes,
+    /// The election among the replicas.
+    pub leader_election: LeaderElection,
+    /// The proxies in force for traffic to the outside.
+    pub proxy: Proxy,
+    /// Facts that could not be collected, one sentence each.
+    pub errors: Vec<String>,
+}
+
+/// The process and its configuration files; an empty text means that there is none.
+#[derive(Clone, Debug)]
+pub struct Header {
+    /// When the process started.
+    pub started: SystemTime,
+    /// Its number.
+    pub pid: u32,
+    /// The log file.
+    pub log_file: String,
+    /// The log level in force.
+    pub log_level: String,
+    /// The configuration file in use.
+    pub configuration_file: String,
+    /// Further configuration files.
+    pub extra_configuration_files: Vec<String>,
+    /// The directory of check configurations.
+    pub confd_path: String,
+    /// The directory of custom checks.
+    pub checksd_path: String,
+}
+
+/// The host's name and where it comes from.
+#[derive(Clone, Debug, Default)]
+pub struct Hostname {
+    /// Names of the host by kind, such as `hostname`, `cluster-name`, `socket-hostname`; empty ones are not shown.
+    pub names: BTreeMap<String, String>,
+    /// What supplied the hostname; empty when nothing did.
+    pub provider: String,
+    /// Why the others did not, by name.
+    pub failed: BTreeMap<String, String>,
+}
+
+/// The connection to the API server.
+#[derive(Clone, Debug, Default)]
+pub struct Kubernetes {
+    /// The server's URL; empty before it is known.
+    pub server: String,
+    /// Why there is no connection.
+    pub error: Option<String>,
+    /// The resources that are read, in any order.
+    pub resources: Vec<Resource>,
+}
+
+/// One resource that is listed and watched.
+#[derive(Clone, Debug, Default)]
+pub struct Resource {
+    /// The resource as permissions name it, such as `endpointslices.discovery.k8s.io`.
+    pub name: String,
+    /// Whether a complete list is held.
+    pub synced: bool,
+    /// How many objects are held.
+    pub objects: usize,
+    /// When the last complete list ended.
+    pub listed: Option<SystemTime>,
+    /// When the watch last brought anything, bookmarks included.
+    pub heard: Option<SystemTime>,
+    /// The version up to which the watch has come; empty before the first list.
+    pub version: String,
+    /// What is wrong, and what would mend it.
+    pub error: Option<String>,
+}
+
+/// The election among the replicas.
+#[derive(Clone, Debug, Default)]
+pub enum LeaderElection {
+    /// Turned off by configuration: this replica does the leader's work.
+    #[default]
+    Disabled,
+    /// The lock cannot be read or there is none yet.
+    Failing {
+        /// Why.
+        error: String,
+    },
+    /// The lock's record, whoever holds it.
+    Running {
+        /// The holder; empty when the lock is released.
+        leader: String,
+        /// When it took the lock.
+        acquired: Option<SystemTime>,
+        /// When it last renewed it.
+        renewed: Option<SystemTime>,
+        /// How often the holder changed.
+        transitions: u64,
+    },
+}
+
+/// The proxies in force; URLs may hold passwords, which are masked before they are shown.
+#[derive(Clone, Debug, Default)]
+pub struct Proxy {
+    /// For `http://` targets.
+    pub http: Option<String>,
+    /// For `https://` targets.
+    pub https: Option<String>,
+    /// Targets that are reached directly.
+    pub no_proxy: Vec<String>,
+}
