@@ -20,7 +20,7 @@ pub trait Handler: Send + Sync {
 /// One request, complete with its body (bounded by the server's limits).
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// The method as sent.
+    /// The method as sent; HEAD arrives as GET, and the server leaves the body of the answer out.
     pub method: Method,
     /// The request target as sent: path and query, not decoded.
     pub target: String,
@@ -148,6 +148,20 @@ fn hex(digit: u8) -> Option<u8> {
 fn response(status: u16, content_type: &str, body: Body, length: usize) -> Response {
     let headers = vec![header("Content-Type", content_type)];
     tiny_http::Response::new(StatusCode(status), headers, body, Some(length), None)
+}
+
+impl Body {
+    /// What is left of the body.
+    pub fn bytes(&self) -> &[u8] {
+        let (bytes, position) = match self {
+            Body::Owned(cursor) => (cursor.get_ref().as_slice(), cursor.position()),
+            Body::Shared(cursor) => (cursor.get_ref().as_ref(), cursor.position()),
+        };
+        usize::try_from(position)
+            .ok()
+            .and_then(|position| bytes.get(position..))
+            .unwrap_or_default()
+    }
 }
 
 impl Read for Body {

@@ -1,1 +1,10 @@
-//! Placeholder until the first test of this layer lands.
+//! The HTTP and gRPC loops against raw bytes on loopback sockets, every listener on a port of its own.
+
+#[allow(dead_code, reason = "each test binary uses a part of the client")]
+#[path = "../support/tls_client.rs"]
+mod tls_client;
+
+mod drain;
+mod exchange;
+mod listener;
+mod tls;
