@@ -4,6 +4,10 @@
 //! The programs are built once a machine by `tests/cluster/build`; one control plane is started by the first
 //! test of a run that needs it and shared by all that break nothing. Needs root and Go.
 
+#[path = "../support/mod.rs"]
+mod support;
+
+mod contract;
 mod harness;
 mod manifests;
 mod testbed;

@@ -97,7 +97,8 @@ fn the_audit_log_tells_who_asked_for_what() {
     let cluster = Cluster::shared();
     let namespace = cluster.namespace("audit");
     service_account(&namespace);
-    let token = namespace.token("watcher", None).expect("the API server is there");
+    let token =
+        namespace.api().token(&namespace.name, "watcher", None).expect("the API server is there");
     let path = namespace.collection("Pod");
 
     assert_eq!(refusal(cluster.api_as(token).get(&path)), Some(403));

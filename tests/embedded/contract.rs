@@ -24,10 +24,10 @@ impl ApiServer for Embedded {
         self.0.authority().map(str::to_owned)
     }
 
-    fn compact(&self) -> bool {
+    fn compact(&self) {
         self.0.compact();
-        true
     }
 }
 
 contract_tests!(Embedded(Server::start()));
+contract_tests!(Embedded(Server::start()); an_old_version_expires,);

@@ -20,14 +20,15 @@ pub trait ApiServer {
     fn powerless(&self) -> (String, String);
     /// The certificate authority in PEM.
     fn authority(&self) -> Option<String>;
-    /// Forgets history before now; whether watches notice (the real server's watch cache hides it until a restart).
-    fn compact(&self) -> bool;
+    /// Forgets history before now.
+    fn compact(&self);
 }
 
 /// One assertion.
 pub type Assertion = fn(&Contract<'_>);
 
-/// Makes one test of each assertion; `$server` is evaluated in each.
+/// Makes one test of each assertion, or of those that are named; `$server` is evaluated in each. Without names,
+/// `an_old_version_expires` is left out: it breaks what others on the same server rely on.
 macro_rules! contract_tests {
     ($server:expr) => {
         $crate::support::contract::contract_tests!($server;
@@ -42,7 +43,6 @@ macro_rules! contract_tests {
             a_watch_ends_properly_after_its_timeout_and_a_bookmark,
             a_streaming_list_ends_with_a_marked_bookmark,
             a_version_from_the_future_is_refused_for_lists_and_silent_for_watches,
-            an_old_version_expires,
             a_stale_write_conflicts,
             a_second_create_already_exists,
             an_absent_object_is_not_found,
@@ -50,7 +50,7 @@ macro_rules! contract_tests {
             a_missing_permission_names_user_verb_and_resource,
             an_unknown_token_is_unauthorized,
             a_merge_patch_merges,
-            a_lease_is_created_by_put_only_without_version,
+            a_lease_that_is_gone_is_made_again_by_put_unless_it_has_a_uid,
             a_write_without_effect_makes_no_revision,
             delete_honours_preconditions,
             tokens_and_permissions_are_reviewed,
@@ -147,7 +147,12 @@ pub fn lists_come_in_key_order_and_in_pages_of_one_moment(contract: &Contract<'_
     let second = contract.list(&format!("&limit=2&continue={token}"));
     assert_eq!(names(&second), ["c", "d"], "the page shows the moment of the first");
     assert_eq!(second["metadata"]["resourceVersion"], first["metadata"]["resourceVersion"]);
-    assert!(second["metadata"].get("continue").is_none(), "{second}");
+    // Objects that the selector leaves out may follow: then there is one more page, an empty one.
+    let token = text(&second["metadata"]["continue"]);
+    if !token.is_empty() {
+        let third = contract.list(&format!("&limit=2&continue={token}"));
+        assert_eq!((names(&third), text(&third["metadata"]["continue"])), (vec![], String::new()));
+    }
 
     let refused = contract.rest.get(&format!("{path}?limit=2&continue=nonsense"));
     assert_eq!(refused.status, 400);
@@ -198,6 +203,12 @@ pub fn selectors_choose(contract: &Contract<'_>) {
         assert_eq!(names(&contract.list(query)), expected, "{query}");
     }
     let path = format!("{}?fieldSelector=data.key%3Dvalue", contract.configmaps());
+    let refused = contract.rest.get(&path).expect(400);
+    assert_eq!(
+        refused["message"],
+        "\"data.key\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
+    );
+    let path = path.replace("configmaps", "pods");
     let refused = contract.rest.get(&path).expect(400);
     assert!(text(&refused["message"]).contains("field label not supported: data.key"), "{refused}");
 }
@@ -328,7 +339,7 @@ pub fn an_old_version_expires(contract: &Contract<'_>) {
     let first = contract.list("&limit=1");
     let (start, token) = (version(&first), text(&first["metadata"]["continue"]));
     contract.create("d", json!({"contract": ""}));
-    let watches_notice = contract.server.compact();
+    contract.server.compact();
 
     let path = format!("{}?labelSelector=contract&limit=1&continue={token}", contract.configmaps());
     let expired = contract.rest.get(&path);
@@ -354,22 +365,20 @@ pub fn an_old_version_expires(contract: &Contract<'_>) {
         expired.text
     );
 
-    if watches_notice {
-        let watch = contract.watch(&format!("&resourceVersion={start}"));
-        assert_eq!(watch.status, 200);
-        let (kind, status) = watch.event();
-        assert_eq!(kind, "ERROR");
-        assert_eq!(
-            (text(&status["kind"]), text(&status["reason"])),
-            ("Status".into(), "Expired".into())
-        );
-        assert_eq!(status["code"], 410);
-        assert!(
-            text(&status["message"]).starts_with(&format!("too old resource version: {start} (")),
-            "{status}"
-        );
-        assert_eq!(watch.hear(Duration::from_secs(10)), Heard::End);
-    }
+    let watch = contract.watch(&format!("&resourceVersion={start}"));
+    assert_eq!(watch.status, 200);
+    let (kind, status) = watch.event();
+    assert_eq!(kind, "ERROR");
+    assert_eq!(
+        (text(&status["kind"]), text(&status["reason"])),
+        ("Status".into(), "Expired".into())
+    );
+    assert_eq!(status["code"], 410);
+    assert!(
+        text(&status["message"]).starts_with(&format!("too old resource version: {start} (")),
+        "{status}"
+    );
+    assert_eq!(watch.hear(Duration::from_secs(10)), Heard::End);
 }
 
 pub fn a_stale_write_conflicts(contract: &Contract<'_>) {
@@ -495,7 +504,7 @@ pub fn a_merge_patch_merges(contract: &Contract<'_>) {
     assert_eq!(patched["data"], json!({"key": "value", "more": "x"}));
 }
 
-pub fn a_lease_is_created_by_put_only_without_version(contract: &Contract<'_>) {
+pub fn a_lease_that_is_gone_is_made_again_by_put_unless_it_has_a_uid(contract: &Contract<'_>) {
     let path = format!("{}/lock", contract.leases());
     let lease = json!({
         "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "lock"},
@@ -508,9 +517,12 @@ pub fn a_lease_is_created_by_put_only_without_version(contract: &Contract<'_>) {
 
     let refused = contract.rest.put(&path, &created).expect(409);
     assert_eq!(refused["reason"], "Conflict");
+    let created_uid = created["metadata"]["uid"].clone();
     let mut without_uid = created;
     without_uid["metadata"].as_object_mut().expect("metadata is an object").remove("uid");
-    assert_eq!(contract.rest.put(&path, &without_uid).expect(409)["reason"], "Conflict");
+    assert!(!text(&without_uid["metadata"]["resourceVersion"]).is_empty());
+    let again = contract.rest.put(&path, &without_uid).expect(201);
+    assert_ne!(again["metadata"]["uid"], created_uid);
 }
 
 pub fn a_write_without_effect_makes_no_revision(contract: &Contract<'_>) {

@@ -83,6 +83,24 @@ impl Api {
         self.request("PATCH", &path, "application/apply-patch+yaml", Some(object))
     }
 
+    /// A token of a service account for ten minutes, the least there is; bound to a Pod's life where one is named.
+    pub fn token(
+        &self,
+        namespace: &str,
+        service_account: &str,
+        pod: Option<&str>,
+    ) -> Result<String, ApiError> {
+        let bound = pod.map(|name| json!({"apiVersion": "v1", "kind": "Pod", "name": name}));
+        let request = json!({
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenRequest",
+            "spec": {"expirationSeconds": 600, "boundObjectRef": bound},
+        });
+        let accounts = collection("ServiceAccount", Some(namespace));
+        let answer = self.create(&format!("{accounts}/{service_account}/token"), &request)?;
+        Ok(answer["status"]["token"].as_str().unwrap_or_default().to_owned())
+    }
+
     /// Deletes the object at `path`, pods without their grace period.
     pub fn delete(&self, path: &str) -> Result<Value, ApiError> {
         let options = json!({"kind": "DeleteOptions", "apiVersion": "v1", "gracePeriodSeconds": 0});

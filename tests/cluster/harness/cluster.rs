@@ -60,6 +60,16 @@ impl Cluster {
         Api::with_token(self.api_base(), &self.directory, token)
     }
 
+    /// URL of its API server.
+    pub fn api_base(&self) -> String {
+        control_plane::base(self.network.control_plane())
+    }
+
+    /// The authority of the API server's certificate, in PEM.
+    pub fn authority(&self) -> String {
+        fs::read_to_string(self.directory.join("ca.crt")).expect("it was written at the start")
+    }
+
     /// The programs of the control plane, to be broken in [`Cluster::own`] clusters only.
     pub fn control_plane(&self) -> &ControlPlane {
         &self.control_plane
@@ -163,10 +173,6 @@ impl Cluster {
             cluster.add_node(node);
         }
         cluster
-    }
-
-    fn api_base(&self) -> String {
-        control_plane::base(self.network.control_plane())
     }
 }
 

@@ -88,20 +88,6 @@ impl<'a> Namespace<'a> {
             .collect())
     }
 
-    /// A token of a service account of this namespace, for ten minutes (the API's minimum); bound to a Pod's
-    /// life where one is named.
-    pub fn token(&self, service_account: &str, pod: Option<&str>) -> Result<String, ApiError> {
-        let bound = pod.map(|name| json!({"apiVersion": "v1", "kind": "Pod", "name": name}));
-        let request = json!({
-            "apiVersion": "authentication.k8s.io/v1",
-            "kind": "TokenRequest",
-            "spec": {"expirationSeconds": 600, "boundObjectRef": bound},
-        });
-        let path = format!("{}/token", self.path("ServiceAccount", service_account));
-        let answer = self.api().create(&path, &request)?;
-        Ok(answer["status"]["token"].as_str().unwrap_or_default().to_owned())
-    }
-
     /// Path of an object of this namespace.
     pub fn path(&self, kind: &str, name: &str) -> String {
         format!("{}/{name}", self.collection(kind))

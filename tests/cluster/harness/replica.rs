@@ -87,7 +87,9 @@ impl<'a> Replica<'a> {
     /// Puts a fresh token where the process reads it, by the same atomic rename as a kubelet.
     pub fn rotate_token(&mut self) -> Result<(), ApiError> {
         let account = self.pod["spec"]["serviceAccountName"].as_str().unwrap_or("default");
-        let token = self.namespace.token(account, self.pod["metadata"]["name"].as_str())?;
+        let namespace = self.namespace;
+        let name = self.pod["metadata"]["name"].as_str();
+        let token = namespace.api().token(&namespace.name, account, name)?;
         self.tokens += 1;
         let account = self.directory.join("serviceaccount");
         let generation = format!("..data_{}", self.tokens);

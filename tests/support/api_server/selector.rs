@@ -83,8 +83,7 @@ impl FieldSelector {
             };
             let key = key.trim();
             if !selectable(resource, key) {
-                let message = format!("field label not supported: {key}");
-                return Err(Failure::bad_request(message));
+                return Err(not_selectable(resource, key));
             }
             Ok((key.to_owned(), equal, value.trim().to_owned()))
         });
@@ -116,7 +115,22 @@ impl FieldSelector {
 }
 
 fn selectable(resource: &Resource, field: &str) -> bool {
-    let more: &[&str] = match resource.plural.as_str() {
+    let always = field == "metadata.name" || field == "metadata.namespace" && resource.namespaced;
+    always || own_fields(resource).contains(&field)
+}
+
+/// Kinds with fields of their own say less about what they know.
+fn not_selectable(resource: &Resource, field: &str) -> Failure {
+    Failure::bad_request(if own_fields(resource).is_empty() {
+        let known = "only \"metadata.name\", \"metadata.namespace\"";
+        format!("\"{field}\" is not a known field selector: {known}")
+    } else {
+        format!("field label not supported: {field}")
+    })
+}
+
+fn own_fields(resource: &Resource) -> &'static [&'static str] {
+    match resource.plural.as_str() {
         "pods" => &[
             "spec.nodeName",
             "spec.restartPolicy",
@@ -146,9 +160,7 @@ fn selectable(resource: &Resource, field: &str) -> bool {
         "services" => &["spec.clusterIP", "spec.type"],
         "replicasets" => &["status.replicas"],
         _ => &[],
-    };
-    let always = field == "metadata.name" || field == "metadata.namespace" && resource.namespaced;
-    always || more.contains(&field)
+    }
 }
 
 fn values(set: &str) -> Option<Vec<String>> {

@@ -190,9 +190,7 @@ fn create_by_update(resource: &Resource, name: &str, object: Value) -> Result<Ed
         );
         return Err(Failure::conflict(resource, name, &why));
     }
-    if given("resourceVersion") {
-        return Err(Failure::conflict(resource, name, MODIFIED));
-    }
+    // A resourceVersion alone protects nothing here: the object is simply made again.
     Ok(Edit::Put(object))
 }
 
