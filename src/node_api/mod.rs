@@ -19,9 +19,11 @@ mod cluster_id;
 mod handlers;
 mod leadership;
 mod operator;
+mod random;
 mod routes;
 #[cfg(test)]
 mod tests;
+pub mod tokens;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
