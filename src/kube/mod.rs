@@ -11,7 +11,6 @@ pub mod list;
 pub mod objects;
 pub mod settings;
 pub mod split;
-pub mod status;
 pub mod target;
 mod transport;
 pub mod watch;

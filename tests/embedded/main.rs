@@ -4,5 +4,4 @@
 mod support;
 
 mod contract;
-mod endpoints;
 mod faults;

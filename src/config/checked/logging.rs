@@ -37,7 +37,7 @@ pub struct Logging {
 pub enum LogLevel {
     /// Nothing is logged.
     Off,
-    /// Only what ends the program is logged; for the `log` crate that is an error.
+    /// Shown as an error here.
     Critical,
     /// Errors.
     Error,
