@@ -124,15 +124,14 @@ pub(super) fn page<T: Resource>(
         path.push_str("&continue=");
         encode(token, &mut path);
     }
-    let call = Call { method: Method::GET, path, body: None, lane: Lane::Stream { wait: WAIT } };
+    let silence = client.transport.settings().list_timeout;
+    let lane = Lane::Stream { wait: WAIT.min(silence) };
+    let call = Call { method: Method::GET, path, body: None, lane };
     beat();
     client
         .transport
         .send(&call)
-        .and_then(|answer| {
-            let silence = client.transport.settings().list_timeout;
-            read(answer.into_body().into_reader(), silence, beat, visit)
-        })
+        .and_then(|answer| read(answer.into_body().into_reader(), silence, beat, visit))
         .map_err(|cause| Error::new(Verb::List, target, cause))
 }
 

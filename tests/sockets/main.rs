@@ -6,5 +6,8 @@ mod tls_client;
 
 mod drain;
 mod exchange;
+mod kube_client;
+mod kube_server;
+mod kube_watch;
 mod listener;
 mod tls;
