@@ -246,7 +246,7 @@ fn serve(shared: &Shared, socket: Arc<TcpStream>, peer: SocketAddr, ticket: Tick
         .map(|certificate| Arc::from(certificate.as_ref()));
     match &shared.http2 {
         Some(http2) if stream.conn.alpn_protocol() == Some(b"h2") => {
-            http2.serve(Session::new(stream, peer, ticket));
+            http2.serve(Session::new(stream, peer, ticket, shared.limits.linger));
         }
         _ => shared.exchange(peer, &ticket, certificate).run(&mut stream),
     }

@@ -1,9 +1,11 @@
 //! The seam between this room and the one that serves HTTP/2: a connection after its TLS handshake.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use rustls::{ServerConnection, StreamOwned};
 
+use super::connection::Transport;
 use super::registry::Ticket;
 use super::timed::Timed;
 
@@ -23,11 +25,23 @@ pub struct Session {
     /// The peer's address.
     pub peer: SocketAddr,
     ticket: Ticket,
+    linger: Duration,
 }
 
 impl Session {
-    pub(super) fn new(stream: TlsStream, peer: SocketAddr, ticket: Ticket) -> Self {
-        Self { stream, peer, ticket }
+    pub(super) fn new(
+        stream: TlsStream,
+        peer: SocketAddr,
+        ticket: Ticket,
+        linger: Duration,
+    ) -> Self {
+        Self { stream, peer, ticket, linger }
+    }
+
+    /// Tells the peer that nothing more comes, and gives it a moment to read what was sent.
+    pub fn close(&mut self) {
+        self.stream.finish();
+        self.stream.sock.linger(self.linger);
     }
 
     /// Whether the listener drains: streams should end, and the connection after them.

@@ -4,8 +4,13 @@
 #[path = "../support/tls_client.rs"]
 mod tls_client;
 
+#[allow(dead_code, reason = "each test binary uses a part of the client")]
+#[path = "../support/h2_client.rs"]
+mod h2_client;
+
 mod drain;
 mod exchange;
+mod grpc;
 mod kube_client;
 mod kube_server;
 mod kube_watch;
