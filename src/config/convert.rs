@@ -65,6 +65,8 @@ pub fn convert(key: &Key, given: &Given) -> Outcome {
     match key.rule {
         Rule::Any => Ok(converted),
         Rule::Range { low, high, below, above } => within(converted, low, high, below, above),
+        Rule::Positive => positive(converted),
+        Rule::Url { otherwise } => url(converted, otherwise),
         Rule::OneOf { words, otherwise } => one_of(converted, words, otherwise),
     }
 }
@@ -128,16 +130,7 @@ fn scalar_from_text(kind: Kind, given: &str) -> Outcome {
                 .then(|| "has white space around it, which is removed".into());
             Ok(Converted { value: Value::Secret(Secret::new(trimmed)), remark })
         }
-        Kind::Url => {
-            let trimmed = given.trim();
-            if trimmed.is_empty() {
-                return plain(Value::Text(String::new()));
-            }
-            match Url::parse(trimmed) {
-                Ok(_) => plain(Value::Text(trimmed.trim_end_matches('/').to_owned())),
-                Err(problem) => Err(fatal(problem.to_string())),
-            }
-        }
+        Kind::Url => plain(Value::Text(given.trim().trim_end_matches('/').to_owned())),
         Kind::ProxyUrl => proxy_from_text(given.trim()),
         Kind::Boolean => match text::boolean(given) {
             Some(on) => plain(Value::Boolean(on)),
@@ -366,6 +359,26 @@ fn within(
         }),
         Violation::Exit => Err(fatal(reason)),
         Violation::LowerLayer | Violation::Word(_) => Err(warning(reason)),
+    }
+}
+
+fn positive(converted: Converted) -> Outcome {
+    match converted.value {
+        Value::Number(number) if number <= 0.0 => Err(warning("is not more than 0")),
+        Value::Duration(duration) if duration.is_zero() => Err(warning("is not more than 0")),
+        _ => Ok(converted),
+    }
+}
+
+fn url(converted: Converted, otherwise: Violation) -> Outcome {
+    let problem = match &converted.value {
+        Value::Text(text) if !text.is_empty() => Url::parse(text).err(),
+        _ => None,
+    };
+    match (problem, otherwise) {
+        (None, _) => Ok(converted),
+        (Some(problem), Violation::Exit) => Err(fatal(problem.to_string())),
+        (Some(problem), _) => Err(error(problem.to_string())),
     }
 }
 

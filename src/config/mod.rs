@@ -1,10 +1,11 @@
 //! Sources (file, environment) → raw values → checked `Config`, from one table of keys.
 //!
 //! ```text
-//!  flags ─┐
-//!  environment ─┼─▶ Settings: per key every layer ──▶ Config: durations, ports, namespaces, proxies
-//!  file ─┘               │                              │
-//!  keys: the table ──────┴── dump, documentation        └── messages for the log, or an Error
+//! flags ────────┐
+//! environment ──┼──▶ Settings: every source ──▶ Config: durations, ports, namespaces, proxies
+//! file ─────────┘    of every key        │      Messages for the log, or an Error
+//!                        ▲               └───▶ dump, `config get -s`
+//! keys: the table ───────┴────────────────────▶ docs/configuration.md
 //! ```
 //!
 //! Nothing here reads global state or logs: [`Sources`] are handed in, and [`Loaded::messages`] is for the caller to
@@ -14,19 +15,25 @@
 mod checked;
 mod cluster_name;
 mod convert;
+mod documentation;
+mod dump;
 mod error;
 mod file;
 pub mod keys;
+mod runtime;
 mod settings;
 mod sources;
 mod text;
+mod unknown;
 pub mod url;
 mod value;
 
 pub use checked::*;
 pub use cluster_name::ClusterName;
+pub use documentation::documentation;
 pub use error::Error;
 pub use file::{DEFAULT_DIRECTORY, FILE_NAME};
+pub use runtime::{ChangeError, RUNTIME_SETTINGS};
 pub use settings::{Setting, Settings, Source};
 pub use sources::{ReadFile, Sources};
 pub use value::Value;
@@ -78,6 +85,8 @@ pub fn load_for_command(sources: &Sources) -> Result<Loaded, Error> {
     let file = file::load(sources.path.as_deref(), sources.read, &mut messages)?;
     let settings = Settings::resolve(sources, &file, &mut messages)?;
     let config = Config::check(&settings, sources, file.path, &mut messages)?;
+    unknown::report_environment(sources, &mut messages);
+    unknown::report_features(&settings, &mut messages);
     Ok(Loaded { config, messages, settings })
 }
 

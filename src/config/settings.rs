@@ -13,7 +13,7 @@ use super::{
     keys::{self, Class, Key},
     sources::Sources,
     text::excerpt,
-    value::Value,
+    value::{Value, without_userinfo},
 };
 
 /// Where a value comes from, from the lowest to the highest.
@@ -86,6 +86,10 @@ impl Settings {
     /// The setting of a key, by its full name without regard to case.
     pub fn get(&self, name: &str) -> Option<&Setting> {
         self.settings.get(name.to_ascii_lowercase().as_str())
+    }
+
+    pub(super) fn get_mut(&mut self, name: &str) -> Option<&mut Setting> {
+        self.settings.get_mut(name.to_ascii_lowercase().as_str())
     }
 
     /// All settings in alphabetical order.
@@ -212,5 +216,5 @@ fn describe(key: &Key, candidate: &Candidate) -> String {
             None => return format!("the value ({source})"),
         },
     };
-    format!("\"{}\" ({source})", excerpt(&text))
+    format!("\"{}\" ({source})", excerpt(&without_userinfo(&text)))
 }

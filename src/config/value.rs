@@ -40,7 +40,7 @@ impl Value {
     /// The value as it may be shown: secrets are masked, durations and sizes are in the form a file would have.
     pub fn shown(&self) -> Json {
         match self {
-            Self::Text(text) => Json::from(text.as_str()),
+            Self::Text(text) => Json::from(without_userinfo(text)),
             Self::Secret(secret) => Json::from(masked(secret)),
             Self::Boolean(on) => Json::from(*on),
             Self::Integer(number) => Json::from(*number),

@@ -58,6 +58,19 @@ pub struct BadObject {
     pub problem: String,
 }
 
+/// Enough of an object to tell which one it is.
+#[derive(Deserialize)]
+pub(super) struct Named {
+    metadata: Name,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Name {
+    namespace: String,
+    name: String,
+}
+
 impl Selection {
     /// Appends the selection to a query that has parameters already.
     pub(super) fn append(&self, url: &mut String) {
@@ -73,19 +86,12 @@ impl Selection {
 }
 
 impl BadObject {
-    /// Explains why `json` cannot be read.
-    pub(super) fn unreadable(json: &[u8], problem: &serde_json::Error) -> Self {
-        #[derive(Deserialize)]
-        struct Named {
-            metadata: Name,
-        }
-        #[derive(Default, Deserialize)]
-        #[serde(default)]
-        struct Name {
-            namespace: String,
-            name: String,
-        }
-        let name = match serde_json::from_slice::<Named>(json) {
+    /// Explains why an object cannot be read; `named` is what could be read of it.
+    pub(super) fn unreadable(
+        named: serde_json::Result<Named>,
+        problem: &serde_json::Error,
+    ) -> Self {
+        let name = match named {
             Ok(Named { metadata: Name { namespace, name } }) if namespace.is_empty() => name,
             Ok(Named { metadata: Name { namespace, name } }) => format!("{namespace}/{name}"),
             Err(_) => "?".to_owned(),
@@ -168,8 +174,9 @@ fn read<T: Resource>(
         splitter
             .feed(&buffer[..length], |item| {
                 visit(match item {
-                    Item::Whole(json) => serde_json::from_slice(json)
-                        .map_err(|problem| BadObject::unreadable(json, &problem)),
+                    Item::Whole(json) => serde_json::from_slice(json).map_err(|problem| {
+                        BadObject::unreadable(serde_json::from_slice(json), &problem)
+                    }),
                     Item::TooLarge(size) => Err(BadObject::too_large(size)),
                 });
             })

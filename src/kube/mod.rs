@@ -11,6 +11,7 @@ pub mod list;
 pub mod objects;
 pub mod settings;
 pub mod split;
+pub mod status;
 pub mod target;
 mod transport;
 pub mod watch;

@@ -15,12 +15,12 @@ pub(super) struct RollingFile {
     file: File,
     size: u64,
     maximum_size: u64,
-    maximum_rolls: u32,
+    maximum_rolls: usize,
 }
 
 impl RollingFile {
     /// Opens `path` for appending, creating the file but not its directory.
-    pub(super) fn open(path: &Path, maximum_size: u64, maximum_rolls: u32) -> io::Result<Self> {
+    pub(super) fn open(path: &Path, maximum_size: u64, maximum_rolls: usize) -> io::Result<Self> {
         let file = OpenOptions::new().create(true).append(true).open(path)?;
         let size = file.metadata()?.len();
         Ok(Self { path: path.to_owned(), file, size, maximum_size, maximum_rolls })
@@ -52,7 +52,7 @@ impl RollingFile {
     }
 
     /// The path of the given roll; roll 0 is the file itself.
-    fn rolled(&self, roll: u32) -> PathBuf {
+    fn rolled(&self, roll: usize) -> PathBuf {
         if roll == 0 {
             return self.path.clone();
         }

@@ -7,7 +7,6 @@
 
 mod file;
 mod format;
-mod level;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -17,15 +16,26 @@ use std::time::SystemTime;
 use log::LevelFilter;
 
 pub use format::Style;
-pub use level::{Level, UnknownLevel};
 
+use crate::config::LogLevel;
 use file::RollingFile;
 
 /// The target that marks a record as critical; the `log` crate has no such level.
 pub const CRITICAL: &str = "cluster_agent::critical";
 
-/// The level in force, as its position among the variants of [`Level`].
-static LEVEL: AtomicU8 = AtomicU8::new(Level::Off as u8);
+/// The level in force, as its position in [`LEVELS`].
+static LEVEL: AtomicU8 = AtomicU8::new(LogLevel::Off as u8);
+
+/// The levels in the order of their declaration.
+const LEVELS: [LogLevel; 7] = [
+    LogLevel::Off,
+    LogLevel::Critical,
+    LogLevel::Error,
+    LogLevel::Warn,
+    LogLevel::Info,
+    LogLevel::Debug,
+    LogLevel::Trace,
+];
 
 /// Logs what ends the program.
 #[macro_export]
@@ -34,10 +44,10 @@ macro_rules! critical {
 }
 
 /// Where lines go and how they look.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// What is logged.
-    pub level: Level,
+    pub level: LogLevel,
     /// How a line looks.
     pub style: Style,
     /// The console, unless it is turned off (`log_to_console`).
@@ -63,7 +73,7 @@ pub struct File {
     /// Bytes after which it is rolled (`log_file_max_size`).
     pub maximum_size: u64,
     /// Old files kept (`log_file_max_rolls`).
-    pub maximum_rolls: u32,
+    pub maximum_rolls: usize,
 }
 
 /// Starts logging for the whole process. A file that cannot be opened is one warning on the console, never an error;
@@ -85,7 +95,7 @@ pub fn start(settings: Settings) {
         .filter_module("cluster_agent", LevelFilter::Trace)
         .target(env_logger::Target::Pipe(Box::new(Outputs { console: settings.console, file })))
         .format(move |buffer, record| {
-            if level() == Level::Critical && record.target() != CRITICAL {
+            if level() == LogLevel::Critical && record.target() != CRITICAL {
                 return Ok(());
             }
             buffer.write_all(format::line(style, SystemTime::now(), record).as_bytes())
@@ -101,21 +111,23 @@ pub fn start(settings: Settings) {
 /// Starts logging for a sub-command: to standard error, failures only, unless `DD_LOG_LEVEL` asks for debugging or for
 /// silence (spec cli §1.1).
 pub fn start_for_command() {
-    let asked = std::env::var("DD_LOG_LEVEL").ok().and_then(|name| name.parse().ok());
+    use LogLevel::{Critical, Debug, Error, Off, Trace};
+    let asked = std::env::var("DD_LOG_LEVEL").ok().and_then(|name| LogLevel::parse(&name));
     let level = match asked {
-        Some(level @ (Level::Off | Level::Critical | Level::Debug | Level::Trace)) => level,
-        _ => Level::Error,
+        Some(level @ (Off | Critical | Debug | Trace)) => level,
+        _ => Error,
     };
-    start(Settings { level, console: Some(Console::Error), ..Settings::default() });
+    let style = Style::default();
+    start(Settings { level, style, console: Some(Console::Error), file: None });
 }
 
 /// The level in force.
-pub fn level() -> Level {
-    Level::from_index(LEVEL.load(Ordering::Relaxed))
+pub fn level() -> LogLevel {
+    LEVELS.get(usize::from(LEVEL.load(Ordering::Relaxed))).copied().unwrap_or(LogLevel::Trace)
 }
 
 /// Changes the level at once for all outputs, until the end of the process.
-pub fn set_level(level: Level) {
+pub fn set_level(level: LogLevel) {
     LEVEL.store(level as u8, Ordering::Relaxed);
     log::set_max_level(level.filter());
 }
@@ -143,6 +155,18 @@ impl Write for Outputs {
         match self.console {
             Some(Console::Output) => io::stdout().flush(),
             _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_level_stands_at_its_own_position() {
+        for (position, level) in LEVELS.into_iter().enumerate() {
+            assert_eq!(level as usize, position);
         }
     }
 }

@@ -36,6 +36,12 @@ pub(super) fn mask(text: Cow<'_, str>) -> Cow<'_, str> {
     })
 }
 
+/// Whether a value is none or only names a secret in a store, in the forms YAML has for it; such values are kept.
+pub(super) fn tells_nothing(value: &str) -> bool {
+    matches!(value, "" | "null" | "~" | "''" | "\"\"")
+        || (value.starts_with("ENC[") && value.ends_with(']'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -208,6 +208,14 @@ fn an_empty_section_is_left_out() {
 }
 
 #[test]
+fn passwords_of_proxies_are_masked() {
+    let proxy = Proxy { http: Some("http://user:p4ssw0rd@relay".to_owned()), ..Proxy::default() };
+    let inputs = Inputs { proxy, ..inputs() };
+    assert!(text(&inputs).contains("  HTTP: http://user:********@relay\n"), "{}", text(&inputs));
+    assert!(!json(&inputs).to_string().contains("p4ssw0rd"));
+}
+
+#[test]
 fn one_section_is_found_by_its_name_in_any_case() {
     let inputs = inputs();
     let leader = section(&inputs, "LEADER election", Format::Text).expect("it is there");

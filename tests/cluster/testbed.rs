@@ -45,15 +45,17 @@ fn a_cut_link_loses_packets_until_it_is_healed() {
         error.expect_err("nothing listens there").kind()
     };
 
-    assert_eq!(connect(), ErrorKind::ConnectionRefused);
+    let refuses = || match connect() {
+        ErrorKind::ConnectionRefused => Ok(()),
+        other => Err(other),
+    };
+
+    wait_until(PATIENCE, "refusal by the new actor", refuses);
     actor.cut();
     let cut = connect();
     assert!(matches!(cut, ErrorKind::TimedOut | ErrorKind::HostUnreachable), "{cut}");
     actor.heal();
-    wait_until(PATIENCE, "refusal by the healed actor", || match connect() {
-        ErrorKind::ConnectionRefused => Ok(()),
-        other => Err(other),
-    });
+    wait_until(PATIENCE, "refusal by the healed actor", refuses);
 }
 
 #[test]

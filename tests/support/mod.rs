@@ -5,5 +5,10 @@
 
 pub mod api_server;
 pub mod contract;
+pub mod metadata_stream;
+pub mod node_agent;
+pub mod program;
 pub mod rest;
+pub mod scratch;
+pub mod tls_client;
 pub mod wait;

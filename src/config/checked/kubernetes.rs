@@ -78,6 +78,15 @@ pub struct Events {
     pub detect_sources: bool,
 }
 
+/// Webhook objects that the official agent may have left behind, which delay every pod creation (spec config §3).
+#[derive(Clone, Debug)]
+pub struct AdmissionController {
+    /// Name of the webhook configurations.
+    pub webhook_name: String,
+    /// Service they point to, when it is given.
+    pub service_name: Option<String>,
+}
+
 /// Metadata served to node Agents.
 #[derive(Clone, Debug)]
 pub struct Metadata {
@@ -142,6 +151,15 @@ impl Events {
         Self {
             collect: reader.boolean("collect_kubernetes_events"),
             detect_sources: reader.boolean("kubernetes_events_source_detection.enabled"),
+        }
+    }
+}
+
+impl AdmissionController {
+    pub(super) fn check(reader: &mut Reader) -> Self {
+        Self {
+            webhook_name: reader.text("admission_controller.webhook_name"),
+            service_name: reader.given_text("admission_controller.service_name"),
         }
     }
 }

@@ -37,7 +37,7 @@ pub struct Logging {
 pub enum LogLevel {
     /// Nothing is logged.
     Off,
-    /// Shown as an error here.
+    /// Only what ends the program is logged; for the `log` crate that is an error.
     Critical,
     /// Errors.
     Error,

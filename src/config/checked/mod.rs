@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 pub use autodiscovery::{Autodiscovery, ClusterChecks};
 pub use datadog::{Datadog, Endpoint, Forwarder, Tls, TlsVersion};
 pub use external_metrics::{Aggregator, ExternalMetrics, FallbackEndpoint};
-pub use kubernetes::{Events, Kubernetes, LeaderElection, LockKind, Metadata};
+pub use kubernetes::{AdmissionController, Events, Kubernetes, LeaderElection, LockKind, Metadata};
 pub use logging::{LogLevel, Logging};
 pub use proxy::{Proxy, ProxyUrl};
 pub use serving::{ClusterAgent, Listeners};
@@ -60,6 +60,8 @@ pub struct Config {
     pub leader_election: LeaderElection,
     /// Collection of events.
     pub events: Events,
+    /// What the official agent may have left behind.
+    pub admission_controller: AdmissionController,
     /// Metadata served to node Agents.
     pub metadata: Metadata,
     /// Dispatching of checks.
@@ -112,6 +114,7 @@ impl Config {
             kubernetes: Kubernetes::check(reader),
             leader_election: LeaderElection::check(reader),
             events: Events::check(reader),
+            admission_controller: AdmissionController::check(reader),
             metadata: Metadata::check(reader),
             cluster_checks: ClusterChecks::check(reader),
             autodiscovery: Autodiscovery::check(reader),

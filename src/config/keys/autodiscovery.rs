@@ -9,7 +9,7 @@ pub(super) const CLUSTER_CHECKS: &[Key] = &[
         "30",
         "Silence after which a node loses its checks",
     )
-    .from(1),
+    .nonzero(),
     Key::seconds(
         "cluster_checks.warmup_duration",
         "30",
@@ -36,7 +36,8 @@ pub(super) const CLUSTER_CHECKS: &[Key] = &[
         Kind::Duration,
         "10m",
         "Time between two rebalancings",
-    ),
+    )
+    .positive(),
     Key::integer(
         "cluster_checks.rebalance_min_percentage_improvement",
         "10",

@@ -14,6 +14,7 @@ pub(super) const ACCOUNT: &[Key] = &[
     Key::secret("app_key", "Datadog application key, needed to query metrics for external metrics"),
     Key::text("site", "", "Datadog site such as `datadoghq.eu`; `datadoghq.com` when empty"),
     Key::new("dd_url", Kind::Url, "", "Base URL of the intake, used verbatim; wins over `site`")
+        .url(Violation::Exit)
         .environment(&[current("DD_DD_URL"), current("DD_URL")]),
     Key::new(
         "additional_endpoints",
@@ -67,14 +68,14 @@ pub(super) const LOGGING: &[Key] = &[
     Key::text("log_file", "", "Log file; `/var/log/datadog/cluster-agent.log` when empty"),
     Key::boolean("disable_file_logging", "false", "Write no log file"),
     Key::new("log_file_max_size", Kind::Size, "10Mb", "Size at which the log file is rolled over")
-        .from(1),
+        .nonzero(),
     Key::integer("log_file_max_rolls", "1", "Rolled log files that are kept"),
     Key::integer(
         "logging_frequency",
         "500",
         "Successful deliveries between two log lines about them",
     )
-    .from(1),
+    .nonzero(),
     Key::boolean("log_payloads", "false", "Log what is sent to Datadog").ignored(),
     Key::boolean("log_to_syslog", "false", "Log to syslog").ignored(),
     Key::text("syslog_uri", "", "Address of syslog").ignored(),
@@ -119,31 +120,31 @@ pub(super) const LISTENERS: &[Key] = &[
         "10",
         "Time for a client to send a request",
     )
-    .from(1),
+    .nonzero(),
     Key::seconds(
         "cluster_agent.server.write_timeout_seconds",
         "10",
         "Time for a client to take an answer",
     )
-    .from(1),
+    .nonzero(),
     Key::seconds(
         "cluster_agent.server.idle_timeout_seconds",
         "90",
         "Time an idle client connection is kept",
     )
-    .from(1),
+    .nonzero(),
     Key::integer(
         "cluster_agent.max_leader_connections",
         "100",
         "Connections from a follower to the leader",
     )
-    .from(1),
+    .nonzero(),
     Key::integer(
         "cluster_agent.max_connections",
         "8192",
         "Connections on the API port at a time; an addition of this product",
     )
-    .from(1),
+    .nonzero(),
     Key::integer(
         "cluster_agent.max_streams",
         "2000",
@@ -198,7 +199,8 @@ pub(super) const NETWORK: &[Key] = &[
         Kind::Duration,
         "10s",
         "Time for a TLS handshake with Datadog",
-    ),
+    )
+    .positive(),
     Key::new("force_tls_12", Kind::Boolean, "false", "Older switch, always on here").ignored(),
     Key::text("sslkeylogfile", "", "File for TLS session keys").ignored(),
     Key::boolean("fips.enabled", "false", "Send through a FIPS proxy: refused at start"),

@@ -11,6 +11,7 @@ pub(super) const KEYS: &[Key] = &[
         "",
         "Base URL of metric queries; `https://api.` and the site when empty",
     )
+    .url(Violation::LowerLayer)
     .environment(&[current("DD_EXTERNAL_METRICS_PROVIDER_ENDPOINT"), deprecated("DATADOG_HOST")]),
     Key::secret("external_metrics_provider.api_key", "API key of metric queries; `api_key` when empty"),
     Key::secret("external_metrics_provider.app_key", "Application key of metric queries; `app_key` when empty"),
@@ -22,13 +23,13 @@ pub(super) const KEYS: &[Key] = &[
     )
     .environment(&[]),
     Key::seconds("external_metrics_provider.refresh_period", "30", "Time between two rounds of queries")
-        .from(1)
+        .nonzero()
         .environment(&[
             current("DD_EXTERNAL_METRICS_PROVIDER_REFRESH_PERIOD"),
             deprecated("DD_EXTERNAL_METRICS_REFRESH_PERIOD"),
         ]),
     Key::seconds("external_metrics_provider.max_age", "120", "Age at which a value is no longer served")
-        .from(1)
+        .nonzero()
         .environment(&[
             current("DD_EXTERNAL_METRICS_PROVIDER_MAX_AGE"),
             deprecated("DD_EXTERNAL_METRICS_MAX_AGE"),
@@ -40,13 +41,13 @@ pub(super) const KEYS: &[Key] = &[
             deprecated("DD_EXTERNAL_METRICS_PROVIDER_AGGREGATOR"),
         ]),
     Key::seconds("external_metrics_provider.bucket_size", "300", "Length of the query window")
-        .from(1)
+        .nonzero()
         .environment(&[
             current("DD_EXTERNAL_METRICS_PROVIDER_BUCKET_SIZE"),
             deprecated("DD_EXTERNAL_METRICS_BUCKET_SIZE"),
         ]),
-    Key::seconds("external_metrics_provider.max_time_window", "86400", "Longest query window").from(1),
-    Key::seconds("external_metrics_provider.rollup", "30", "Resolution of queried points").from(1).environment(&[
+    Key::seconds("external_metrics_provider.max_time_window", "86400", "Longest query window").nonzero(),
+    Key::seconds("external_metrics_provider.rollup", "30", "Resolution of queried points").nonzero().environment(&[
         current("DD_EXTERNAL_METRICS_PROVIDER_ROLLUP"),
         deprecated("DD_EXTERNAL_METRICS_ROLLUP"),
     ]),
@@ -55,7 +56,7 @@ pub(super) const KEYS: &[Key] = &[
         "30",
         "Time between two readings of the metrics store",
     )
-    .from(1)
+    .nonzero()
     .environment(&[
         current("DD_EXTERNAL_METRICS_PROVIDER_LOCAL_COPY_REFRESH_RATE"),
         deprecated("DD_EXTERNAL_METRICS_LOCAL_COPY_REFRESH_RATE"),
@@ -92,7 +93,7 @@ pub(super) const KEYS: &[Key] = &[
     ),
     Key::map("external_metrics_provider.config", "Options of the official API server library by name"),
     Key::text("hpa_configmap_name", "datadog-custom-metrics", "ConfigMap of the metrics store"),
-    Key::seconds("hpa_watcher_gc_period", "300", "Time between two removals of unused metrics").from(1),
+    Key::seconds("hpa_watcher_gc_period", "300", "Time between two removals of unused metrics").nonzero(),
     Key::seconds("external_metrics_provider.batch_window", "10", "Time for collecting changes")
         .environment(&[
             current("DD_EXTERNAL_METRICS_PROVIDER_BATCH_WINDOW"),

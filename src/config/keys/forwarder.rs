@@ -3,14 +3,14 @@
 use super::{Key, Kind};
 
 pub(super) const KEYS: &[Key] = &[
-    Key::seconds("forwarder_timeout", "20", "Time for one request to Datadog").from(1),
+    Key::seconds("forwarder_timeout", "20", "Time for one request to Datadog").nonzero(),
     Key::new(
         "forwarder_retry_queue_payloads_max_size",
         Kind::Size,
         "15728640",
         "Bytes that wait for a retry, for each intake URL",
     )
-    .from(1),
+    .nonzero(),
     Key::integer(
         "forwarder_retry_queue_max_size",
         "0",
@@ -22,17 +22,17 @@ pub(super) const KEYS: &[Key] = &[
         "2",
         "Spread of the random backoff, at least 2",
     )
-    .from(2),
+    .within(2, 1_000),
     Key::new(
         "forwarder_backoff_base",
         Kind::Number,
         "2",
         "Backoff after the first error, in seconds",
     )
-    .from(1),
-    Key::new("forwarder_backoff_max", Kind::Number, "64", "Longest backoff, in seconds").from(1),
+    .positive(),
+    Key::new("forwarder_backoff_max", Kind::Number, "64", "Longest backoff, in seconds").positive(),
     Key::integer("forwarder_recovery_interval", "2", "Errors that one success makes up for")
-        .from(1),
+        .nonzero(),
     Key::boolean("forwarder_recovery_reset", "false", "One success makes up for all errors"),
     Key::seconds("forwarder_stop_timeout", "2", "Time for the last delivery when stopping"),
     Key::boolean("enable_payloads.events", "true", "Send events"),

@@ -22,14 +22,14 @@ pub(super) const API_SERVER: &[Key] = &[
         "10",
         "Time for one request to the API server, not a watch",
     )
-    .from(1),
+    .nonzero(),
     Key::seconds(
         "kubernetes_informers_resync_period",
         "300",
         "Time between two full lists; 0 is never",
     ),
     Key::seconds("kubernetes_informers_restclient_timeout", "60", "Time for one page of a list")
-        .from(1),
+        .nonzero(),
     Key::seconds(
         "kube_cache_sync_timeout_seconds",
         "10",

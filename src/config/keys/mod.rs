@@ -63,7 +63,7 @@ pub enum Kind {
     Text,
     /// Text that is never shown.
     Secret,
-    /// An absolute `http` or `https` URL, or nothing.
+    /// A URL, whose slashes at the end do not count.
     Url,
     /// The URL of an HTTP proxy; never shown, because it may hold a password.
     ProxyUrl,
@@ -120,6 +120,13 @@ pub enum Rule {
         /// What becomes of a larger one.
         above: Violation,
     },
+    /// Numbers and durations above zero.
+    Positive,
+    /// Absolute `http` or `https` URLs, or nothing.
+    Url {
+        /// What becomes of another text.
+        otherwise: Violation,
+    },
     /// One of these words, compared without case.
     OneOf {
         /// Accepted words, lower case.
@@ -128,6 +135,9 @@ pub enum Rule {
         otherwise: Violation,
     },
 }
+
+/// Longest time that is accepted, a year: far below what deadlines can hold.
+pub const LONGEST_SECONDS: i64 = 366 * 86_400;
 
 /// What becomes of a value that breaks its rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -229,12 +239,12 @@ impl Key {
 
     /// A whole number that must not be negative.
     const fn integer(name: &'static str, default: &'static str, description: &'static str) -> Self {
-        Self::new(name, Kind::Integer, default, description).from(0)
+        Self::new(name, Kind::Integer, default, description).within(0, i64::MAX)
     }
 
-    /// Seconds that must not be negative.
+    /// Seconds, neither negative nor so many that a deadline overflows.
     const fn seconds(name: &'static str, default: &'static str, description: &'static str) -> Self {
-        Self::new(name, Kind::Seconds, default, description).from(0)
+        Self::new(name, Kind::Seconds, default, description).within(0, LONGEST_SECONDS)
     }
 
     /// A TCP port that is always in use.
@@ -259,8 +269,22 @@ impl Key {
         Self::new(name, Kind::Map, "", description)
     }
 
-    const fn from(self, low: i64) -> Self {
-        self.within(low, i64::MAX)
+    /// Raises the smallest accepted number to one.
+    const fn nonzero(self) -> Self {
+        match self.rule {
+            Rule::Range { high, .. } => self.within(1, high),
+            _ => self.within(1, i64::MAX),
+        }
+    }
+
+    const fn positive(mut self) -> Self {
+        self.rule = Rule::Positive;
+        self
+    }
+
+    const fn url(mut self, otherwise: Violation) -> Self {
+        self.rule = Rule::Url { otherwise };
+        self
     }
 
     const fn within(mut self, low: i64, high: i64) -> Self {

@@ -10,6 +10,12 @@ pub(super) const FEATURES: &[Key] = &[
         "admission_controller.agent_sidecar",
         "Injection of Agent containers",
     ),
+    Key::text(
+        "admission_controller.webhook_name",
+        "datadog-webhook",
+        "Webhook objects that are warned about when the official agent has left them behind",
+    ),
+    Key::text("admission_controller.service_name", "", "Service that such webhooks point to"),
     toggle("appsec.proxy.enabled", "appsec", "Application security of proxies"),
     toggle("cluster_agent.appsec.injector.enabled", "appsec", "Injection of application security"),
     toggle(
@@ -71,12 +77,6 @@ pub(super) const FEATURES: &[Key] = &[
 
 /// Keys without effect that belong to no section of [`super::names::SECTIONS`].
 pub(super) const KEYS: &[Key] = &[
-    Key::text(
-        "admission_controller.webhook_name",
-        "datadog-webhook",
-        "Webhook objects of the admission controller",
-    ),
-    Key::text("admission_controller.service_name", "", "Service of the admission controller"),
     Key::text("env", "", "Environment of the host").ignored(),
     Key::text("run_path", "/opt/datadog-agent/run", "Directory of run-time files").ignored(),
     Key::text("cmd_host", "localhost", "Address of the command line's API").ignored(),

@@ -2,7 +2,8 @@
 //!
 //! Requests come over TLS or plain HTTP/1.1 on a port that the system chooses, one thread per connection
 //! (`connection`), are routed (`routes`) to reads (`reading`, `watching`) and writes (`writing`) of the objects in
-//! memory (`store`), and can be made to fail on purpose (`faults`). Contract tests hold it to the real server's answers.
+//! memory (`store`), and can be made to fail on purpose (`faults`). A controller makes endpoints of services and pods
+//! (`endpoints`), `workloads` plays user, scheduler and kubelet. Contract tests hold it to the real server's answers.
 //!
 //! Limits: no admission, no validation beyond names, no strategic or JSON patches, no server-side apply, no
 //! deletecollection, no graceful deletion; permissions are all there except those that a test takes away.
@@ -11,6 +12,7 @@ pub mod access;
 mod certificates;
 mod connection;
 mod discovery;
+mod endpoints;
 pub mod faults;
 mod reading;
 mod resources;
@@ -19,6 +21,7 @@ mod selector;
 mod status;
 mod store;
 mod watching;
+mod workloads;
 mod writing;
 
 use std::collections::{HashMap, VecDeque};
@@ -69,6 +72,8 @@ pub struct Server {
     address: SocketAddr,
     tls: Option<Certificates>,
     accepting: Mutex<Option<Accepting>>,
+    closed: Arc<AtomicBool>,
+    controller: Option<JoinHandle<()>>,
 }
 
 struct Accepting {
@@ -88,6 +93,7 @@ struct Shared {
     next_connection: AtomicU64,
     bookmark_interval: Mutex<Duration>,
     too_large_wait: Mutex<Duration>,
+    next_name: Mutex<u64>,
 }
 
 impl Server {
@@ -118,6 +124,7 @@ impl Server {
             next_connection: AtomicU64::new(0),
             bookmark_interval: Mutex::new(Duration::from_secs(60)),
             too_large_wait: Mutex::new(reading::TOO_LARGE_WAIT),
+            next_name: Mutex::default(),
         });
         let account = User::service_account("default", "datadog-cluster-agent");
         shared.tokens.add(Self::TOKEN, account);
@@ -125,7 +132,14 @@ impl Server {
         let listener =
             TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
         let address = listener.local_addr().expect("a bound listener has an address");
-        let server = Self { shared, address, tls, accepting: Mutex::new(None) };
+        let closed = Arc::new(AtomicBool::new(false));
+        let controller = {
+            let (shared, closed) = (Arc::clone(&shared), Arc::clone(&closed));
+            let run = move || endpoints::run(&shared, &closed);
+            thread::Builder::new().name("api-endpoints".to_owned()).spawn(run)
+        };
+        let controller = Some(controller.expect("the system has room for a thread"));
+        let server = Self { shared, address, tls, accepting: Mutex::new(None), closed, controller };
         server.accept_on(listener);
         for namespace in ["default", "kube-node-lease", "kube-public", "kube-system"] {
             server.apply(json!({
@@ -373,6 +387,12 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.thaw();
         self.go_down();
+        self.closed.store(true, Ordering::SeqCst);
+        self.shared.store.wake();
+        if let Some(controller) = self.controller.take() {
+            // A panic of the controller is reported by its own thread; a second one here would abort.
+            drop(controller.join());
+        }
     }
 }
 

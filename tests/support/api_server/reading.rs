@@ -107,16 +107,25 @@ pub fn list(shared: &Shared, request: &Request, place: &Place) -> Result<Page, F
     })?;
     drop(state);
 
-    let from_start = all.into_iter().filter(|object| object_key(object) >= start);
-    let mut objects: Vec<_> = from_start.filter(|object| selection.matches(object)).collect();
+    let from_start = &all[all.partition_point(|object| object_key(object) < start)..];
     // Lists at version 0 come from the watch cache, which does not page.
-    let limited = limit > 0 && version.as_deref() != Some("0") && objects.len() > limit;
-    let mut next = None;
-    let mut remaining = None;
-    if limited {
-        remaining = selection.is_everything().then(|| objects.len() - limit);
-        objects.truncate(limit);
+    let limit = if version.as_deref() == Some("0") { 0 } else { limit };
+    let mut objects = Vec::new();
+    let mut behind = 0;
+    for (index, object) in from_start.iter().enumerate() {
+        if selection.matches(object) {
+            objects.push(Arc::clone(object));
+        }
+        if limit > 0 && objects.len() == limit {
+            behind = from_start.len() - index - 1;
+            break;
+        }
+    }
+    let (mut next, mut remaining) = (None, None);
+    // Whether any of what is behind is selected the real server does not know before it reads on.
+    if behind > 0 {
         let last = objects.last().map(|object| object_key(object)).unwrap_or_default();
+        remaining = selection.is_everything().then_some(behind);
         next = Some(ContinueToken { revision: Some(revision), start: last + "\0" }.text());
     }
     Ok(Page { resource: Arc::clone(&place.resource), revision, objects, next, remaining })

@@ -204,10 +204,14 @@ impl State {
             return Err(Compacted(self.compacted));
         }
         let now = self.list(resource, namespace);
+        let later = self.history.iter().rev().take_while(|change| change.revision > revision);
+        let mut later = later.filter(|change| &*change.resource == resource).peekable();
+        if later.peek().is_none() {
+            return Ok(now);
+        }
         let mut objects: BTreeMap<String, Arc<Object>> =
             now.into_iter().map(|object| (key(&object.namespace, &object.name), object)).collect();
-        let later = self.history.iter().rev().take_while(|change| change.revision > revision);
-        for change in later.filter(|change| &*change.resource == resource) {
+        for change in later {
             if namespace.is_some_and(|namespace| namespace != change.object.namespace) {
                 continue;
             }

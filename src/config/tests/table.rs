@@ -1,0 +1,88 @@
+//! What the table of keys promises: valid defaults, no key without a reader, a dump without secrets.
+
+use super::*;
+use crate::config::keys::Class;
+
+#[test]
+fn every_default_is_valid_and_silent() {
+    let loaded = load_environment(&[]);
+    assert_eq!(loaded.messages, []);
+    for setting in loaded.settings.iter() {
+        let layers = if setting.key.name == "api_key" { 2 } else { 1 };
+        assert_eq!(setting.layers.len(), layers, "{}", setting.key.name);
+    }
+}
+
+#[test]
+fn every_key_that_is_used_is_read_by_the_checks() {
+    let checks = [
+        include_str!("../checked/autodiscovery.rs"),
+        include_str!("../checked/datadog.rs"),
+        include_str!("../checked/external_metrics.rs"),
+        include_str!("../checked/kubernetes.rs"),
+        include_str!("../checked/logging.rs"),
+        include_str!("../checked/mod.rs"),
+        include_str!("../checked/proxy.rs"),
+        include_str!("../checked/serving.rs"),
+        include_str!("../checked/tags.rs"),
+    ];
+    for key in keys::all().filter(|key| key.class == Class::Used) {
+        let is_older_name = keys::all().any(|newer| newer.fallback == Some(key.name));
+        let is_enumerated = key.name.starts_with("enable_payloads.");
+        let name = format!("\"{}\"", key.name);
+        assert!(
+            is_older_name || is_enumerated || checks.iter().any(|source| source.contains(&name)),
+            "{} is said to be used and nothing reads it",
+            key.name
+        );
+    }
+}
+
+#[test]
+fn no_key_is_also_a_map_of_other_keys() {
+    for key in keys::all() {
+        let map = format!("{}.", key.name);
+        assert!(!keys::all().any(|other| other.name.starts_with(&map)), "{}", key.name);
+    }
+}
+
+#[test]
+fn config_28_the_dump_masks_secrets_and_names_sources() {
+    let token = "abcdefghijklmnopqrstuvwxyz012345";
+    let loaded = load_file(
+        "api_key: 00000000000000000000000000005e3d\nsite: datadoghq.eu\nproxy: {https: 'http://user:hunter22@p:1'}\n\
+         additional_endpoints: {'https://a.example': [0123456789abcdef0123456789abbeef]}\ntags: ['a: b', 'c:\"d\"']\n\
+         external_metrics_provider: {endpoints: [{site: x, app_key: hunter22}]}\n",
+        &[("DD_CLUSTER_AGENT_AUTH_TOKEN", token), ("DD_EXPVAR_PORT", "5100")],
+    );
+    let dump = loaded.settings.dump();
+    assert_contains(
+        &dump,
+        &[
+            "\napi_key: \"***5e3d\"  # file\n",
+            "\n  auth_token: \"***2345\"  # env DD_CLUSTER_AGENT_AUTH_TOKEN\n",
+            "\n  cmd_port: 5005  # default\n",
+            "\nsite: \"datadoghq.eu\"  # file\n",
+            "\nmetrics_port: 5100  # env DD_EXPVAR_PORT\n",
+            "http://*****:*****@p:1",
+            "***beef",
+        ],
+    );
+    for secret in [token, "hunter22", "0123456789abcdef", "00000000000000000000000000005e3d"] {
+        assert!(!dump.contains(secret), "{secret} in {dump}");
+        assert!(!format!("{loaded:?}").contains(secret), "{secret} in the debug output");
+    }
+}
+
+#[test]
+fn the_dump_is_yaml_that_loads_to_the_same_values() {
+    let yaml = "tags: ['a: b', '#c:\"d\"', 'é: ''']\nkubernetes_node_labels_as_tags: {a.b/c: d}\n\
+                cluster_checks: {rebalance_period: 90s}\nlisteners: [{name: kube_services}]\n";
+    let loaded = load_file(yaml, &[]);
+    let again = load_file(&loaded.settings.dump(), &[]);
+    assert_eq!(complaints(&again).len(), 1, "only the masked API key is odd: {:?}", again.messages);
+    for setting in loaded.settings.iter().filter(|setting| setting.key.name != "api_key") {
+        let other = again.settings.get(setting.key.name).unwrap();
+        assert_eq!(setting.value(), other.value(), "{}", setting.key.name);
+    }
+}
