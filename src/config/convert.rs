@@ -1,16 +1,16 @@
 //! Turns what a layer holds, a text of the environment or a node of the file, into a checked [`Value`].
 //!
 //! Both forms meet early: a YAML scalar is read like the text it stands for, and JSON text like the YAML it is a
-//! subset of. What is accepted is spec config §1.4; the caller decides what a [`Problem`] costs, and never shows the
-//! text of a secret.
+//! subset of. What is accepted is spec config §1.4, and of that what the [`rules`] of the table let pass. The caller
+//! decides what a [`Problem`] costs, and never shows the text of a secret.
 
 use std::collections::BTreeMap;
 
 use serde_yaml::Value as Yaml;
 
 use super::{
-    keys::{Key, Kind, Rule, Violation},
-    text,
+    keys::{Key, Kind},
+    rules, text,
     url::Url,
     value::Value,
 };
@@ -45,7 +45,7 @@ pub enum Severity {
     Fatal,
 }
 
-type Outcome = Result<Converted, Problem>;
+pub(super) type Outcome = Result<Converted, Problem>;
 
 /// What one layer holds for a key.
 #[derive(Clone, Debug)]
@@ -62,13 +62,7 @@ pub fn convert(key: &Key, given: &Given) -> Outcome {
         Given::Text(text) => from_text(key.kind, text),
         Given::Yaml(node) => from_yaml(key.kind, node),
     }?;
-    match key.rule {
-        Rule::Any => Ok(converted),
-        Rule::Range { low, high, below, above } => within(converted, low, high, below, above),
-        Rule::Positive => positive(converted),
-        Rule::Url { otherwise } => url(converted, otherwise),
-        Rule::OneOf { words, otherwise } => one_of(converted, words, otherwise),
-    }
+    rules::apply(key.rule, converted)
 }
 
 /// Whether some text of it still asks a secret backend.
@@ -334,76 +328,6 @@ pub(super) fn scalar_text(node: &Yaml) -> Option<String> {
     }
 }
 
-fn within(
-    converted: Converted,
-    low: i64,
-    high: i64,
-    below: Violation,
-    above: Violation,
-) -> Outcome {
-    let (small, large) = match converted.value {
-        Value::Integer(number) => (number < low, number > high),
-        // The limits of fractions are small whole numbers.
-        Value::Number(number) => (number < low as f64, number > high as f64),
-        _ => return Ok(converted),
-    };
-    let (violation, bound, reason) = match (small, large) {
-        (false, false) => return Ok(converted),
-        (true, _) => (below, low, format!("is less than {low}")),
-        (_, true) => (above, high, format!("is more than {high}")),
-    };
-    match violation {
-        Violation::Clamp => Ok(Converted {
-            value: Value::Integer(bound),
-            remark: Some(format!("{reason} and is taken as {bound}")),
-        }),
-        Violation::Exit => Err(fatal(reason)),
-        Violation::LowerLayer | Violation::Word(_) => Err(warning(reason)),
-    }
-}
-
-fn positive(converted: Converted) -> Outcome {
-    match converted.value {
-        Value::Number(number) if number <= 0.0 => Err(warning("is not more than 0")),
-        Value::Duration(duration) if duration.is_zero() => Err(warning("is not more than 0")),
-        _ => Ok(converted),
-    }
-}
-
-fn url(converted: Converted, otherwise: Violation) -> Outcome {
-    let problem = match &converted.value {
-        Value::Text(text) if !text.is_empty() => Url::parse(text).err(),
-        _ => None,
-    };
-    match (problem, otherwise) {
-        (None, _) => Ok(converted),
-        (Some(problem), Violation::Exit) => Err(fatal(problem.to_string())),
-        (Some(problem), _) => Err(error(problem.to_string())),
-    }
-}
-
-fn one_of(converted: Converted, words: &[&str], otherwise: Violation) -> Outcome {
-    let Value::Text(given) = &converted.value else { return Ok(converted) };
-    let word = given.trim().to_ascii_lowercase();
-    if words.contains(&word.as_str()) {
-        return plain(Value::Text(word));
-    }
-    let known: Vec<&str> = words.iter().copied().filter(|word| !word.is_empty()).collect();
-    let reason = format!("is none of {}", known.join(", "));
-    match otherwise {
-        Violation::Exit => Err(fatal(reason)),
-        Violation::Word(word) => {
-            let meaning =
-                if word.is_empty() { "left out".to_owned() } else { format!("taken as {word}") };
-            Ok(Converted {
-                value: Value::Text(word.to_owned()),
-                remark: Some(format!("{reason} and is {meaning}")),
-            })
-        }
-        Violation::LowerLayer | Violation::Clamp => Err(warning(reason)),
-    }
-}
-
 fn bare(value: Value) -> Converted {
     Converted { value, remark: None }
 }
@@ -412,14 +336,14 @@ fn plain(value: Value) -> Outcome {
     Ok(bare(value))
 }
 
-fn warning(reason: impl Into<String>) -> Problem {
+pub(super) fn warning(reason: impl Into<String>) -> Problem {
     Problem { severity: Severity::Warning, reason: reason.into() }
 }
 
-fn error(reason: impl Into<String>) -> Problem {
+pub(super) fn error(reason: impl Into<String>) -> Problem {
     Problem { severity: Severity::Error, reason: reason.into() }
 }
 
-fn fatal(reason: impl Into<String>) -> Problem {
+pub(super) fn fatal(reason: impl Into<String>) -> Problem {
     Problem { severity: Severity::Fatal, reason: reason.into() }
 }

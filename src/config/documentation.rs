@@ -129,7 +129,7 @@ fn type_of(key: &Key) -> String {
                 .collect();
             words.join(", ")
         }
-        Rule::Any | Rule::Url { .. } => kind.to_owned(),
+        Rule::Any | Rule::Filled | Rule::Url { .. } => kind.to_owned(),
     }
 }
 

@@ -46,14 +46,6 @@ pub fn load(
     let Some((path, text)) = find(path, read, messages)? else { return Ok(ConfigFile::default()) };
     let tree: Yaml = match serde_yaml::from_str(&text) {
         Ok(tree) => tree,
-        // Comments alone are an empty document, which some YAML readers count as an error.
-        Err(_)
-            if text
-                .lines()
-                .all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) =>
-        {
-            Yaml::Null
-        }
         Err(problem) => return Err(Error::Malformed(path, problem)),
     };
     let mut file = ConfigFile { path: None, nodes: BTreeMap::new() };

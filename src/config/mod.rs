@@ -20,6 +20,7 @@ mod dump;
 mod error;
 mod file;
 pub mod keys;
+mod rules;
 mod runtime;
 mod settings;
 mod sources;

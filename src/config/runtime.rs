@@ -67,7 +67,7 @@ mod tests {
         let sources = Sources::new([("DD_LOG_LEVEL", "warn")]);
         let mut settings = load_for_command(&sources).unwrap().settings;
         settings.change("log_level", "trace").unwrap();
-        assert_eq!(settings.change("Log_Level", "DEBUG").unwrap(), Value::Text("debug".to_owned()));
+        assert_eq!(settings.change("Log_Level", "DEBUG").unwrap().shown(), "debug");
         let setting = settings.get("log_level").unwrap();
         let layers: Vec<String> =
             setting.layers.iter().map(|(source, value)| format!("{source}: {value:?}")).collect();

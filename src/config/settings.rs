@@ -206,7 +206,7 @@ fn describe(key: &Key, candidate: &Candidate) -> String {
         Source::Environment(name) => format!("environment variable {name}"),
         other => other.to_string(),
     };
-    if key.is_secret() {
+    if key.may_hold_secret() {
         return format!("the value ({source})");
     }
     let text = match &candidate.given {

@@ -179,10 +179,14 @@ pub(super) fn site(reader: &Reader) -> String {
 }
 
 fn compare_urls(reader: &mut Reader) {
-    let layers = &reader.setting("dd_url").layers;
-    let given: Vec<_> =
-        layers.iter().filter(|(source, _)| matches!(source, Source::Environment(_))).collect();
-    if given.windows(2).any(|pair| pair[0].1 != pair[1].1) {
+    let layers = reader.setting("dd_url").layers.iter();
+    let given: Vec<&str> = layers
+        .filter_map(|layer| match layer {
+            (Source::Environment(_), Value::Text(url)) => Some(url.as_str()),
+            _ => None,
+        })
+        .collect();
+    if given.windows(2).any(|pair| pair[0] != pair[1]) {
         reader.warn("'DD_URL' and 'DD_DD_URL' variables are both set in environment. Using 'DD_DD_URL' value");
     }
 }

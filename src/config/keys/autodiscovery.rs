@@ -80,7 +80,7 @@ pub(super) const CLUSTER_CHECKS: &[Key] = &[
 ];
 
 pub(super) const AUTODISCOVERY: &[Key] = &[
-    Key::text(
+    Key::name(
         "confd_path",
         "/etc/datadog-agent/conf.d",
         "Directory of check files; `/conf.d` is always read too and wins",

@@ -109,12 +109,12 @@ pub(super) const LISTENERS: &[Key] = &[
         "",
         "File of the certificate and key that the command line trusts",
     ),
-    Key::text(
+    Key::name(
         "cluster_agent.kubernetes_service_name",
         "datadog-cluster-agent",
         "Service of the cluster agents",
     ),
-    Key::text("cluster_agent.token_name", "datadogtoken", "ConfigMap of the event resume token"),
+    Key::name("cluster_agent.token_name", "datadogtoken", "ConfigMap of the event resume token"),
     Key::seconds(
         "cluster_agent.server.read_timeout_seconds",
         "10",

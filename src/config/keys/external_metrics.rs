@@ -92,7 +92,7 @@ pub(super) const KEYS: &[Key] = &[
         "Older name of `external_metrics_provider.autoscaler_autogen_label_selector`",
     ),
     Key::map("external_metrics_provider.config", "Options of the official API server library by name"),
-    Key::text("hpa_configmap_name", "datadog-custom-metrics", "ConfigMap of the metrics store"),
+    Key::name("hpa_configmap_name", "datadog-custom-metrics", "ConfigMap of the metrics store"),
     Key::seconds("hpa_watcher_gc_period", "300", "Time between two removals of unused metrics").nonzero(),
     Key::seconds("external_metrics_provider.batch_window", "10", "Time for collecting changes")
         .environment(&[

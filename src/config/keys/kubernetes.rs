@@ -59,7 +59,7 @@ pub(super) const LEADERSHIP: &[Key] = &[
     Key::boolean("leader_election", "false", "Elect a leader among the replicas"),
     Key::seconds("leader_lease_duration", "60", "Lifetime of the leadership without a renewal")
         .clamped_above(1, 3600),
-    Key::text("leader_lease_name", "datadog-leader-election", "Name of the lock object"),
+    Key::name("leader_lease_name", "datadog-leader-election", "Name of the lock object"),
     Key::text(
         "leader_election_default_resource",
         "configmap",

@@ -109,6 +109,8 @@ pub enum Class {
 pub enum Rule {
     /// Everything of the right shape.
     Any,
+    /// Texts that are not empty.
+    Filled,
     /// Numbers from `low` to `high`, both included.
     Range {
         /// Smallest accepted number.
@@ -219,14 +221,18 @@ impl Key {
         }
     }
 
-    /// Whether its value must not be shown.
-    pub fn is_secret(&self) -> bool {
-        matches!(self.kind, Kind::Secret | Kind::ProxyUrl | Kind::Endpoints)
-            || (self.kind == Kind::Objects && self.name == "external_metrics_provider.endpoints")
+    /// Whether the text of its value may hold a secret, and must not be quoted.
+    pub fn may_hold_secret(&self) -> bool {
+        matches!(self.kind, Kind::Secret | Kind::ProxyUrl | Kind::Endpoints | Kind::Objects)
     }
 
     const fn text(name: &'static str, default: &'static str, description: &'static str) -> Self {
         Self::new(name, Kind::Text, default, description)
+    }
+
+    /// A name that something must have.
+    const fn name(name: &'static str, default: &'static str, description: &'static str) -> Self {
+        Self { rule: Rule::Filled, ..Self::text(name, default, description) }
     }
 
     const fn secret(name: &'static str, description: &'static str) -> Self {

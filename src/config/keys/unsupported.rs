@@ -10,7 +10,7 @@ pub(super) const FEATURES: &[Key] = &[
         "admission_controller.agent_sidecar",
         "Injection of Agent containers",
     ),
-    Key::text(
+    Key::name(
         "admission_controller.webhook_name",
         "datadog-webhook",
         "Webhook objects that are warned about when the official agent has left them behind",

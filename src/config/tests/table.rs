@@ -83,6 +83,68 @@ fn the_dump_is_yaml_that_loads_to_the_same_values() {
     assert_eq!(complaints(&again).len(), 1, "only the masked API key is odd: {:?}", again.messages);
     for setting in loaded.settings.iter().filter(|setting| setting.key.name != "api_key") {
         let other = again.settings.get(setting.key.name).unwrap();
-        assert_eq!(setting.value(), other.value(), "{}", setting.key.name);
+        assert_eq!(setting.value().shown(), other.value().shown(), "{}", setting.key.name);
+    }
+}
+
+#[test]
+fn no_text_and_no_node_is_too_odd_to_convert() {
+    let long = "9".repeat(400);
+    let texts = [
+        "",
+        " ",
+        "\0",
+        "-",
+        "+",
+        ".",
+        "%",
+        "%%",
+        ":",
+        "://",
+        "http://",
+        "http://[",
+        "http://@",
+        "http://a:b:c@",
+        "[",
+        "{",
+        "[[[[[[[[",
+        "[1,null,{}]",
+        "[null]",
+        "{\"a\":{\"b\":[]}}",
+        "{\"a\":null}",
+        "{\"a\":[[]]}",
+        "é[",
+        "\u{1f600}",
+        "1e999",
+        "-1e999",
+        "NaN",
+        "0x10",
+        "1_000",
+        "5.s",
+        "µs",
+        "1µs",
+        "9223372036854775807",
+        "9223372036854775807gb",
+        "18446744073709551615",
+        "~",
+        "null",
+        "!!str 5",
+        "!tag {a: 1}",
+        "? [a]\n: b",
+        "[a, {b: c}]",
+        "2001-01-01",
+        &long,
+    ];
+    for key in keys::all() {
+        for text in texts {
+            let _ = convert::convert(key, &convert::Given::Text(text.to_owned()));
+            if let Ok(node) = serde_yaml::from_str(text) {
+                let given = convert::Given::Yaml(node);
+                convert::has_secret_handle(&given);
+                if let Ok(converted) = convert::convert(key, &given) {
+                    converted.value.shown();
+                }
+            }
+        }
     }
 }

@@ -276,3 +276,11 @@ fn the_address_of_the_api_server_comes_from_the_environment() {
     assert_eq!(service("10.96.0.1", "https"), None);
     assert_eq!(service("", "443"), None);
 }
+
+#[test]
+fn names_that_something_must_have_cannot_be_emptied() {
+    let loaded = load_file("leader_lease_name: ''\ncluster_checks: {cluster_tag_name: ''}", &[]);
+    assert_eq!(loaded.config.leader_election.lease_name, "datadog-leader-election");
+    assert_contains(&complaint(&loaded).text, &["leader_lease_name", "is empty"]);
+    assert_eq!(loaded.config.cluster_checks.cluster_tag_name, None);
+}
