@@ -18,6 +18,10 @@ use std::sync::atomic::{AtomicU8, Ordering};
 /// ClusterIP of the `kubernetes` Service: the first address of the service range.
 pub const KUBERNETES_SERVICE: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 1);
 
+/// Hardware address of the bridge. Without one it takes the lowest of its ports, which changes as actors come,
+/// and everybody's packets go astray until their caches notice.
+const BRIDGE: &str = "02:00:00:00:00:01";
+
 /// Host part of the control plane's address.
 const CONTROL_PLANE: u8 = 1;
 /// Host part of the first actor; 252 of them fit before the test process.
@@ -45,7 +49,7 @@ impl Network {
         let service = format!("{KUBERNETES_SERVICE}/32");
         let foot = foot_name(number);
         let foot_address = format!("{}/24", network.test_process());
-        ip(&["-n", &namespace, "link", "add", "br0", "type", "bridge"]);
+        ip(&["-n", &namespace, "link", "add", "br0", "address", BRIDGE, "type", "bridge"]);
         ip(&["-n", &namespace, "address", "add", &own, "dev", "br0"]);
         ip(&["-n", &namespace, "address", "add", &service, "dev", "lo"]);
         ip(&["-n", &namespace, "link", "set", "br0", "up"]);
