@@ -199,6 +199,9 @@ impl Error {
             cause if cause.is_untrusted_server() => Some(
                 "check that the CA certificate is the one that signed the API server's".to_owned(),
             ),
+            Cause::Credentials(_) => {
+                Some("check that the service account's token is mounted and readable".to_owned())
+            }
             Cause::Transport(_) | Cause::Timeout(_) => {
                 Some("check that the API server runs and that network policies allow it".to_owned())
             }

@@ -426,6 +426,11 @@ impl Resolver for DirectResolver {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+    use std::net::TcpListener;
+
+    use crossbeam_channel::Receiver;
+
     use super::*;
     use crate::secret::Secret;
 
@@ -474,6 +479,81 @@ mod tests {
         ] {
             let found = problem(&settings);
             assert!(found.starts_with(expected), "{found:?} instead of {expected:?}");
+        }
+    }
+
+    /// Sends one byte of a body, the next one when it is told to, and so on.
+    fn drip(mut stream: impl Read + Write, go_on: &Receiver<()>) {
+        let mut request = [0; 4096];
+        // The head fits into one read; only its end matters.
+        let _ = stream.read(&mut request);
+        let _ = stream
+            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n")
+            .and_then(|()| stream.flush());
+        for byte in b"abc" {
+            let _ = stream.write_all(&[*byte]).and_then(|()| stream.flush());
+            let _ = go_on.recv();
+        }
+    }
+
+    #[test]
+    fn a_body_is_read_on_after_a_wait_that_brought_nothing() {
+        for tls in [false, true] {
+            let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+            let address = listener.local_addr().expect("it is bound");
+            let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()])
+                .expect("rcgen works");
+            let pem = made.cert.pem();
+            let (next, go_on) = crossbeam_channel::bounded(0);
+            let server = std::thread::spawn(move || {
+                let (socket, _) = listener.accept().expect("the client connects");
+                if tls {
+                    let provider = rustls::crypto::ring::default_provider().into();
+                    let config = rustls::ServerConfig::builder_with_provider(provider)
+                        .with_safe_default_protocol_versions()
+                        .expect("ring has them")
+                        .with_no_client_auth()
+                        .with_single_cert(
+                            vec![made.cert.der().clone()],
+                            made.signing_key.serialize_der().try_into().expect("a key"),
+                        )
+                        .expect("key and certificate fit");
+                    let connection = rustls::ServerConnection::new(config.into())
+                        .expect("the settings are complete");
+                    drip(rustls::StreamOwned::new(connection, socket), &go_on);
+                } else {
+                    drip(socket, &go_on);
+                }
+            });
+            let mut settings = settings(&pem, None);
+            settings.server = format!("http{}://{address}", if tls { "s" } else { "" });
+            let call = Call {
+                method: Method::GET,
+                path: "/".to_owned(),
+                body: None,
+                lane: Lane::Stream { wait: Duration::from_millis(200) },
+            };
+            let answer = Transport::new(settings).send(&call).expect("the head comes");
+            let mut body = answer.into_body().into_reader();
+            let mut seen = Vec::new();
+            let mut waits = 0;
+            loop {
+                let mut buffer = [0; 16];
+                match body.read(&mut buffer) {
+                    Ok(0) => break,
+                    Ok(length) => seen.extend_from_slice(&buffer[..length]),
+                    Err(error) => {
+                        assert!(super::super::list::is_wait_over(&error), "{error:?}");
+                        waits += 1;
+                        // A busy machine makes a wait end twice; the server counts only the bytes.
+                        let _ = next.try_send(());
+                    }
+                }
+            }
+            drop(next);
+            server.join().expect("the server does not panic");
+            assert_eq!(seen, b"abc", "tls: {tls}");
+            assert!(waits >= 2, "tls: {tls}");
         }
     }
 

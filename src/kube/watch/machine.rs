@@ -261,5 +261,4 @@ fn is_version_lost(cause: &Cause) -> bool {
 }
 
 #[cfg(test)]
-#[path = "machine_tests.rs"]
 mod tests;
