@@ -25,7 +25,7 @@ impl Waker {
     ///
     /// # Errors
     /// When the process has no descriptor left.
-    pub(super) fn new() -> std::io::Result<Self> {
+    pub fn new() -> std::io::Result<Self> {
         let event = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         Ok(Self { inner: Arc::new(Inner { event, called: AtomicBool::new(false) }) })
     }

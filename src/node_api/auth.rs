@@ -1,6 +1,7 @@
 //! Who may ask for what: the two tokens, the header that carries them, and the refusals (spec node-api §2).
 
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -47,9 +48,16 @@ pub enum Refusal {
     Invalid,
 }
 
+/// Lets requests and calls in, and warns of those that it keeps out.
+#[derive(Debug, Default)]
+pub struct Gate {
+    tokens: Tokens,
+    refusals: Refusals,
+}
+
 /// Paces the warnings about refused requests: one a minute for each remote address.
 #[derive(Debug, Default)]
-pub struct Refusals {
+struct Refusals {
     peers: Mutex<Peers>,
 }
 
@@ -106,9 +114,37 @@ impl Refusal {
     }
 }
 
+impl Gate {
+    /// A gate that these tokens open.
+    pub fn new(tokens: Tokens) -> Self {
+        Self { tokens, refusals: Refusals::default() }
+    }
+
+    /// Whether `what` is asked for with the right token; see [`Tokens::check`].
+    ///
+    /// # Errors
+    /// Why it is not. At most one such line a minute and remote address is logged.
+    pub fn check(
+        &self,
+        authorization: Option<&str>,
+        class: Class,
+        peer: IpAddr,
+        what: impl Display,
+    ) -> Result<(), Refusal> {
+        self.tokens.check(authorization, class, peer).inspect_err(|refusal| {
+            if let Some(held_back) = self.refusals.admit(peer, Instant::now()) {
+                let reason = refusal.reason();
+                log::warn!(
+                    "refused {what} from {peer}: {reason} ({held_back} more were not logged)"
+                );
+            }
+        })
+    }
+}
+
 impl Refusals {
     /// Whether to warn about `peer` now; `Some(n)` says yes and that `n` warnings were held back since the last one.
-    pub fn admit(&self, peer: IpAddr, now: Instant) -> Option<u64> {
+    fn admit(&self, peer: IpAddr, now: Instant) -> Option<u64> {
         let peer = peer.to_canonical();
         let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
         if peers.by_address.len() >= MAXIMUM_PACED_PEERS && !peers.by_address.contains_key(&peer) {

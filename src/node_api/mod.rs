@@ -21,18 +21,19 @@ mod leadership;
 mod operator;
 mod random;
 mod routes;
+mod streams;
 #[cfg(test)]
 mod tests;
 pub mod tokens;
 
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
 
-pub use auth::{Class, Refusal, Refusals, Tokens};
+pub use auth::{Class, Gate, Refusal, Tokens};
 pub use checks::ClusterChecks;
 pub use cluster_id::ClusterId;
 pub use leadership::{Leadership, Role};
 pub use operator::{Format, Operator, RuntimeSetting, Setting, SettingError};
+pub use streams::NodeStreams;
 
 use crate::http::message::{header, text};
 use crate::http::{Handler, Request, Response};
@@ -61,7 +62,7 @@ pub struct Settings {
 /// The parts that the service stands on.
 pub struct Parts {
     /// Who may ask.
-    pub tokens: Tokens,
+    pub gate: Arc<Gate>,
     /// The cluster's state.
     pub metadata: Hub,
     /// The cluster's id, as soon as it is known.
@@ -80,7 +81,6 @@ pub struct Parts {
 pub struct NodeApi {
     settings: Settings,
     parts: Parts,
-    refusals: Refusals,
     requests: Counter,
     forwarded: Counter,
     /// For each route, the series of answers with 200 from here: nearly all answers.
@@ -101,23 +101,7 @@ impl NodeApi {
             &["handler"],
         );
         let answered = ROUTES.iter().map(|_| OnceLock::new()).collect();
-        Self { settings, parts, refusals: Refusals::default(), requests, forwarded, answered }
-    }
-
-    /// Refuses a request without the right token; paths that do not exist want any of the two.
-    fn refusal(&self, request: &Request, class: Class) -> Option<Response> {
-        let peer = request.peer.ip();
-        let refusal =
-            self.parts.tokens.check(request.header("Authorization"), class, peer).err()?;
-        if let Some(held_back) = self.refusals.admit(peer, Instant::now()) {
-            log::warn!(
-                "refused {} {} from {peer}: {} ({held_back} more since the last such line)",
-                request.method,
-                request.path(),
-                refusal.reason(),
-            );
-        }
-        Some(refusal.response())
+        Self { settings, parts, requests, forwarded, answered }
     }
 
     /// The answer, and whether the leader gave it.
@@ -165,16 +149,20 @@ impl Handler for NodeApi {
             Match::Found(index, _) | Match::OtherMethods(index, _) => Some(*index),
             Match::None => None,
         };
+        // Paths that do not exist want any of the two tokens.
         let class = route.map_or(Class::External, |index| ROUTES[index].class);
-        let (response, forwarded) = match (self.refusal(request, class), found) {
-            (Some(refusal), _) => (refusal, false),
-            (None, Match::Found(index, parameters)) => {
+        let authorization = request.header("Authorization");
+        let what = format_args!("{} {}", request.method, request.path());
+        let admitted = self.parts.gate.check(authorization, class, request.peer.ip(), what);
+        let (response, forwarded) = match (admitted, found) {
+            (Err(refusal), _) => (refusal.response(), false),
+            (Ok(()), Match::Found(index, parameters)) => {
                 self.answer(index, &Call { request, parameters })
             }
-            (None, Match::OtherMethods(_, allow)) => {
+            (Ok(()), Match::OtherMethods(_, allow)) => {
                 (text(405, "Method Not Allowed").with_header(header("Allow", &allow)), false)
             }
-            (None, Match::None) => (text(404, "404 page not found"), false),
+            (Ok(()), Match::None) => (text(404, "404 page not found"), false),
         };
         self.count(route, response.status_code().0, forwarded);
         response

@@ -41,7 +41,7 @@ fn node_api_04_wrong_tokens_are_refused() {
 #[test]
 fn node_api_05_an_unset_token_opens_nothing() {
     let mut fixture = Fixture::synced();
-    fixture.api.parts.tokens = Tokens::default();
+    fixture.api.parts.gate = Arc::default();
     for value in ["Bearer ", "Bearer x", "Bearer"] {
         for target in ["/version", "/status"] {
             let answer = fixture.send(&with_authorization(Method::Get, target, Some(value)));

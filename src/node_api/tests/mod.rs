@@ -106,7 +106,7 @@ impl Fixture {
             shared_on_loopback: false,
         };
         let parts = Parts {
-            tokens,
+            gate: Arc::new(Gate::new(tokens)),
             metadata: metadata.clone(),
             cluster_id,
             operator: operator.clone(),
