@@ -9,5 +9,6 @@ mod support;
 
 mod contract;
 mod harness;
+mod kube_watch;
 mod manifests;
 mod testbed;
