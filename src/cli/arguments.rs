@@ -48,6 +48,10 @@ pub(super) enum UsageError {
     UnknownFlag(String),
     UnknownShortFlag(char),
     MissingValue(String),
+    InvalidValue {
+        flag: &'static str,
+        value: String,
+    },
     /// A switch was given a value.
     UnexpectedValue(String),
     NotUnicode(OsString),
@@ -100,6 +104,13 @@ impl Options {
     pub(super) fn value(&self, long: &str) -> Option<&str> {
         self.flags.iter().rev().find(|(name, _)| *name == long).map(|(_, value)| value.as_str())
     }
+
+    /// The value of a flag that takes a number.
+    pub(super) fn number(&self, long: &'static str) -> Result<Option<u64>, UsageError> {
+        let invalid =
+            |value: &str| UsageError::InvalidValue { flag: long, value: value.to_owned() };
+        self.value(long).map(|value| value.parse().map_err(|_| invalid(value))).transpose()
+    }
 }
 
 impl From<lexopt::Error> for UsageError {
@@ -132,6 +143,9 @@ impl fmt::Display for UsageError {
                     write!(formatter, "flag needs an argument: '{letter}' in {option}")
                 }
             },
+            Self::InvalidValue { flag, value } => {
+                write!(formatter, "invalid argument {value:?} for \"--{flag}\" flag")
+            }
             Self::UnexpectedValue(option) => {
                 write!(formatter, "flag takes no argument: {option}")
             }
@@ -186,5 +200,10 @@ mod tests {
         for (words, expected) in cases {
             assert_eq!(parsed(words).expect_err("it is a mistake").to_string(), expected);
         }
+        let number = parsed(&["-o", "x"]).expect("all are known").number("file");
+        assert_eq!(
+            number.expect_err("x is no number").to_string(),
+            "invalid argument \"x\" for \"--file\" flag"
+        );
     }
 }

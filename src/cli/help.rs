@@ -30,9 +30,6 @@ pub(super) fn of_command(program: &str, command: &Command, out: &mut dyn Write) 
         if command.operands.is_empty() { String::new() } else { format!(" {}", command.operands) };
     writeln!(out, "{}", command.summary)?;
     writeln!(out, "\nUsage:\n  {program} {}{operands} [flags]", command.name)?;
-    if let Some(alias) = command.alias {
-        writeln!(out, "\nAliases:\n  {}, {alias}", command.name)?;
-    }
     if !command.flags.is_empty() {
         writeln!(out, "\nFlags:")?;
         list_flags(command.flags, out)?;

@@ -5,22 +5,38 @@
 //! output alone, log lines to standard error.
 
 mod arguments;
+mod client;
+mod config;
 mod error;
+mod health;
 mod help;
+mod metamap;
+mod session;
+mod status;
+mod telemetry;
 mod version;
 
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use arguments::{Arguments, Flag, Options, UsageError};
 use error::Error;
+use session::Session;
 
 /// Every error of every command (spec cli §1).
 const FAILURE: u8 = 255;
 
 /// The commands, in the order of the help.
-const COMMANDS: [Command; 2] = [help::COMMAND, version::COMMAND];
+const COMMANDS: [Command; 7] = [
+    config::COMMAND,
+    health::COMMAND,
+    help::COMMAND,
+    metamap::COMMAND,
+    status::COMMAND,
+    telemetry::COMMAND,
+    version::COMMAND,
+];
 
 /// What a command declares.
 struct Command {
@@ -33,14 +49,6 @@ struct Command {
     summary: &'static str,
     flags: &'static [Flag],
     run: fn(&mut Session<'_>) -> Result<(), Error>,
-}
-
-/// One call of a command: what was typed and where the answer goes.
-struct Session<'a> {
-    /// The name the program was called by.
-    program: &'a str,
-    options: Options,
-    out: &'a mut dyn Write,
 }
 
 /// Runs the command that `words` ask for and returns the process's exit code. `program` is the name that the user
@@ -76,7 +84,8 @@ fn execute(program: &str, words: Vec<OsString>, out: &mut dyn Write) -> Result<(
     if name.is_some() && options.has("help") {
         return Ok(help::of_command(program, command, out)?);
     }
-    (command.run)(&mut Session { program, options, out })
+    let color = !options.has("no-color") && io::stdout().is_terminal();
+    (command.run)(&mut Session { program, options, out, color })
 }
 
 /// The command of this name.

@@ -10,6 +10,7 @@ mod inputs;
 mod kubernetes;
 mod layout;
 mod leader_election;
+pub mod metadata_mapper;
 mod proxy;
 
 use std::borrow::Cow;
