@@ -2,12 +2,13 @@
 
 use std::fs;
 
-use crate::program::{Scratch, command, said};
+use crate::program::{command, link, said};
+use crate::support::scratch::Scratch;
 
 #[test]
 fn config_23_cp_fills_the_charts_volume() {
     let scratch = Scratch::new();
-    let cp = scratch.link("cp");
+    let cp = link(&scratch, "cp");
     let source = scratch.path().join("etc/datadog-agent");
     let volume = scratch.path().join("opt/datadog-agent");
     fs::create_dir_all(source.join("conf.d/x.d")).expect("the directory is ours");
@@ -32,7 +33,7 @@ fn config_23_cp_fills_the_charts_volume() {
 #[test]
 fn the_entry_point_runs_an_applet_that_it_is_given() {
     let scratch = Scratch::new();
-    let entry_point = scratch.link("entrypoint.sh");
+    let entry_point = link(&scratch, "entrypoint.sh");
     let said = said(&mut command(&entry_point, &["cp"]));
     assert_eq!((said.code, said.errors.as_str()), (Some(1), "cp: missing file operand\n"));
 }

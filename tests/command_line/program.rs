@@ -1,13 +1,14 @@
 //! Calls the program and collects what it says.
 
 use std::ffi::OsStr;
-use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::support::scratch::Scratch;
 
 /// What one call said and how it ended.
+#[derive(Debug)]
 pub struct Said {
     pub output: String,
     pub errors: String,
@@ -15,40 +16,16 @@ pub struct Said {
     pub code: Option<i32>,
 }
 
-/// A directory of the test's own, gone at its end.
-pub struct Scratch(PathBuf);
-
-impl Scratch {
-    pub fn new() -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let name = format!("command-line-{}-{number}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        fs::create_dir_all(&path).expect("the temporary directory is writable");
-        Self(path)
-    }
-
-    pub fn path(&self) -> &Path {
-        &self.0
-    }
-
-    /// A link to the program under another name, as the image has them.
-    pub fn link(&self, name: &str) -> PathBuf {
-        let link = self.0.join(name);
-        symlink(binary(), &link).expect("the directory is ours");
-        link
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
 /// The built program.
 pub fn binary() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_datadog-cluster-agent"))
+}
+
+/// A link to the program under another name, as the image has them.
+pub fn link(scratch: &Scratch, name: &str) -> PathBuf {
+    let link = scratch.path().join(name);
+    symlink(binary(), &link).expect("the directory is ours");
+    link
 }
 
 /// A call of `program` with an empty environment and no input.

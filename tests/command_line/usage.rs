@@ -2,7 +2,8 @@
 
 use std::process::Stdio;
 
-use crate::program::{Scratch, binary, call, command, said};
+use crate::program::{binary, call, command, link, said};
+use crate::support::scratch::Scratch;
 
 #[test]
 fn cli_01_version_needs_no_configuration_and_no_server() {
@@ -18,10 +19,10 @@ fn cli_02_every_name_of_the_program_answers_alike() {
     let scratch = Scratch::new();
     let expected = call(&["version"]).output;
     for name in ["agent", "cluster-agent", "datadog-cluster-agent"] {
-        let link = scratch.link(name);
-        assert_eq!(said(&mut command(&link, &["version"])).output, expected, "{name}");
+        let path = link(&scratch, name);
+        assert_eq!(said(&mut command(&path, &["version"])).output, expected, "{name}");
     }
-    let entry_point = scratch.link("entrypoint.sh");
+    let entry_point = link(&scratch, "entrypoint.sh");
     let own_path = scratch.path().join("agent").display().to_string();
     let lines: [&[&str]; 4] = [
         &["version"],
@@ -38,7 +39,7 @@ fn cli_02_every_name_of_the_program_answers_alike() {
 #[test]
 fn mistakes_exit_with_255_and_one_error() {
     let scratch = Scratch::new();
-    let agent = scratch.link("agent");
+    let agent = link(&scratch, "agent");
     let name = agent.display();
     let cases: [(&[&str], String); 4] = [
         (
