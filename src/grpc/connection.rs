@@ -352,6 +352,7 @@ impl Connection<'_> {
             return Err(Refusal::Grpc(status));
         }
         self.service.admit(&call).map_err(Refusal::Grpc)?;
+        self.session.prove();
         Ok(call)
     }
 

@@ -9,9 +9,9 @@ use super::framing::{Incoming, framed};
 use super::service::{Call, Next, Reply, Service, StreamSource};
 use super::status::{Code, Status};
 
-/// Bytes of a message that are handed to the HTTP/2 library at once: with the frame's head they fit one TLS record of
-/// 16 KiB, and the library's buffer of 64 KiB a stream.
-const PIECE: usize = 16_000;
+/// Bytes of a message that are handed to the HTTP/2 library at once. Its buffers, one for each stream and one for the
+/// connection, keep the size that they once had, so a quiet stream holds twice this for good.
+const PIECE: usize = 4 << 10;
 
 /// A source that names a time in the past is asked again after this: its fault must not take a whole core.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);

@@ -89,6 +89,9 @@ impl Exchange<'_> {
             let keep_alive = head.keep_alive;
             let head_only = head.method == Method::Head;
             let (response, sound) = self.answer(self.request(head, body));
+            if response.status_code().0 < 400 {
+                self.ticket.prove();
+            }
             let close =
                 !keep_alive || !sound || self.ticket.is_overflow() || self.ticket.is_draining();
             let manner = Manner { head_only, close, keep_alive_1_0: http_1_0 };

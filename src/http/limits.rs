@@ -16,7 +16,8 @@ pub struct Limits {
     /// the pod's process limit (often 4,096) where there is one.
     pub connections: usize,
     /// Connections above [`Limits::connections`] or [`Limits::connections_per_peer`] that are being answered at the
-    /// same time; while all of these are busy, the kernel's backlog holds the next ones.
+    /// same time. While all of these are busy, the oldest connection that waits and was never answered with success is
+    /// cut for the next one.
     pub overflow: usize,
     /// Connections of one address that are kept alive: a quarter of all, so that one address cannot take the places
     /// of the others. Node Agents hold one or two each, a translated address in front of many nodes a few hundred.

@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 
 use super::limits::Limits;
 
+/// How long a full listener waits for a place before it looks for one again.
+const EVICTION_PAUSE: Duration = Duration::from_millis(10);
+
 /// What an HTTP/2 connection does when the listener drains.
 type DrainHook = Box<dyn Fn() + Send>;
 
@@ -38,6 +41,8 @@ pub(super) struct Tracked {
     pub(super) overflow: bool,
     /// Whether the connection waits for a request (or for the handshake), so that nothing is lost by ending it.
     idle: AtomicBool,
+    /// Whether a request was answered with success, so that it is a client and not somebody who holds a place.
+    proven: AtomicBool,
     on_drain: Mutex<Option<DrainHook>>,
 }
 
@@ -58,7 +63,9 @@ pub(super) enum Admission {
 }
 
 impl Registry {
-    /// Registers a connection; waits while the listener is full beyond its overflow.
+    /// Registers a connection. When the listener is full beyond its overflow, the oldest connection that waits and has
+    /// never been answered with success makes room: a peer that only holds places, however many addresses it has,
+    /// loses them to those who come for an answer.
     pub(super) fn admit(
         self: &Arc<Self>,
         socket: Arc<TcpStream>,
@@ -83,7 +90,13 @@ impl Registry {
             if open.overflow < limits.overflow {
                 break true;
             }
-            open = self.changed.wait(open).unwrap_or_else(PoisonError::into_inner);
+            open.evict();
+            // Its thread ends at once; the limit is for the case that nobody could be evicted.
+            open = self
+                .changed
+                .wait_timeout(open, EVICTION_PAUSE)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
         };
         let number = open.next;
         open.next += 1;
@@ -95,6 +108,7 @@ impl Registry {
             socket,
             overflow,
             idle: AtomicBool::new(true),
+            proven: AtomicBool::new(false),
             on_drain: Mutex::default(),
         });
         open.connections.insert(number, tracked.clone());
@@ -181,7 +195,24 @@ impl Registry {
     }
 }
 
+impl Open {
+    /// Cuts the oldest connection that waits and is not proven.
+    fn evict(&mut self) {
+        let waiting = self.connections.values().filter(|tracked| {
+            tracked.idle.load(Ordering::SeqCst) && !tracked.proven.load(Ordering::Relaxed)
+        });
+        if let Some(oldest) = waiting.min_by_key(|tracked| tracked.number) {
+            let _ = oldest.socket.shutdown(Shutdown::Both);
+        }
+    }
+}
+
 impl Ticket {
+    /// Notes that a request was answered with success.
+    pub(super) fn prove(&self) {
+        self.tracked.proven.store(true, Ordering::Relaxed);
+    }
+
     /// Marks the connection as waiting, or as busy. True means that it should go on; false, that it is idle while the
     /// listener drains. Either this sees that draining began, or [`Registry::begin_drain`] sees the idle connection.
     pub(super) fn set_idle(&self, idle: bool) -> bool {
@@ -223,12 +254,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use std::net::{Ipv4Addr, TcpListener};
+    use std::sync::OnceLock;
 
     use super::*;
 
     fn socket() -> Arc<TcpStream> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
-        let address = listener.local_addr().expect("the listener has an address");
+        // The other end stays open, so that nothing but a cut ends the connection.
+        static LISTENER: OnceLock<TcpListener> = OnceLock::new();
+        let bind = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+        let address = LISTENER.get_or_init(bind).local_addr().expect("it has an address");
         Arc::new(TcpStream::connect(address).expect("the kernel completes the connection"))
     }
 
@@ -261,6 +295,30 @@ mod tests {
         assert_eq!(registry.count(), 0);
         assert!(registry.lock().per_peer.is_empty());
         assert_eq!(registry.lock().overflow, 0);
+    }
+
+    #[test]
+    fn a_full_listener_cuts_the_oldest_that_only_waits() {
+        let registry = Arc::new(Registry::default());
+        let sockets: Vec<_> = (0..5).map(|_| socket()).collect();
+        let tickets: Vec<_> = sockets
+            .iter()
+            .zip(1..)
+            .map(|(socket, last)| match registry.admit(socket.clone(), peer(last), &limits()) {
+                Admission::Admitted(ticket) => ticket,
+                Admission::Refused | Admission::Draining => panic!("there is room"),
+            })
+            .collect();
+        tickets[0].prove();
+        tickets[1].set_idle(false);
+        registry.lock().evict();
+        // A socket that was cut tells its end to readers; the others have nothing to read.
+        let cut = |socket: &TcpStream| {
+            socket.set_nonblocking(true).expect("the socket is open");
+            socket.peek(&mut [0]).is_ok()
+        };
+        let all: Vec<bool> = sockets.iter().map(|socket| cut(socket)).collect();
+        assert_eq!(all, [false, false, true, false, false]);
     }
 
     #[test]

@@ -54,6 +54,11 @@ impl Session {
         self.ticket.is_overflow()
     }
 
+    /// Notes that a call was admitted: a full listener makes room by ending connections that only hold a place.
+    pub fn prove(&self) {
+        self.ticket.prove();
+    }
+
     /// Has `hook` called from another thread when the listener begins to drain, at once if it has begun. Until a hook
     /// is set, draining ends the connection as an idle one.
     pub fn on_drain(&self, hook: impl Fn() + Send + 'static) {

@@ -41,6 +41,19 @@ impl StreamSource for Feed {
     }
 }
 
+/// Tells a state of 100 KB at once and then nothing more.
+struct State(bool);
+
+impl StreamSource for State {
+    fn next(&mut self, now: Instant) -> Next {
+        if std::mem::replace(&mut self.0, true) {
+            Next::Idle(now + 10 * PATIENCE)
+        } else {
+            Next::Message(vec![7; 100_000])
+        }
+    }
+}
+
 /// Ticks by itself.
 struct Clock(u32);
 
@@ -61,7 +74,7 @@ impl Service for Desked {
             _ if call.metadata("authorization") != Some("Bearer good") => {
                 Err(Status::new(Code::Unauthenticated, "invalid session token"))
             }
-            "/test/Echo" | "/test/Feed" | "/test/Big" | "/test/Clock" => Ok(()),
+            "/test/Echo" | "/test/Feed" | "/test/Big" | "/test/Clock" | "/test/State" => Ok(()),
             _ => Err(Status::new(Code::Unimplemented, "unknown method")),
         }
     }
@@ -70,6 +83,7 @@ impl Service for Desked {
         match call.path.as_str() {
             "/test/Echo" => Reply::Message(message.to_vec()),
             "/test/Big" => Reply::Message(vec![7; 3 << 20]),
+            "/test/State" => Reply::Stream(Box::new(State(false))),
             "/test/Clock" => Reply::Stream(Box::new(Clock(0))),
             _ => {
                 let (sender, receiver) = crossbeam_channel::unbounded();
