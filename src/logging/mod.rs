@@ -89,11 +89,13 @@ pub fn start(settings: Settings) {
         None => (None, None),
     };
     let style = settings.style;
+    // A program that logs nowhere at all helps nobody: the console steps in for a file that is not there.
+    let console = settings.console.or(warning.as_ref().map(|_| Console::Output));
     let mut builder = env_logger::Builder::new();
     builder
         .filter_level(LevelFilter::Warn)
         .filter_module("cluster_agent", LevelFilter::Trace)
-        .target(env_logger::Target::Pipe(Box::new(Outputs { console: settings.console, file })))
+        .target(env_logger::Target::Pipe(Box::new(Outputs { console, file })))
         .format(move |buffer, record| {
             if level() == LogLevel::Critical && record.target() != CRITICAL {
                 return Ok(());

@@ -3,6 +3,7 @@ use std::time::{Duration, Instant};
 use serde_yaml::Value;
 
 use super::*;
+use crate::retry::Random;
 
 #[test]
 fn cli_26_lines_lose_their_secrets_and_comments_disappear() {
@@ -93,6 +94,45 @@ fn a_log_line_is_scrubbed_fast_enough_for_every_line() {
     }
     // A debug build on a busy machine takes 30 ms; a scanner that became quadratic takes seconds.
     assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+}
+
+#[test]
+fn any_mixture_of_fragments_is_taken() {
+    const FRAGMENTS: [&str; 24] = [
+        "é",
+        "ß:",
+        "\u{3000}",
+        "\n",
+        " ",
+        ":",
+        "@",
+        "//",
+        "\"",
+        "'",
+        "=",
+        "-",
+        "*",
+        "password",
+        "pwd",
+        "Bearer",
+        "token",
+        "api_key=",
+        "0123456789abcdef0123456789abcdef",
+        "-----BEGIN X-----",
+        "-----END X-----",
+        "community_strings",
+        "[",
+        "mixture-secret",
+    ];
+    register("mixture-secret");
+    let mut random = Random::from_seed(7);
+    for _ in 0..5_000 {
+        let pieces = (0..random.below(12)).map(|_| FRAGMENTS[random.below(24) as usize]);
+        let line: String = pieces.collect();
+        for scrubbed in [message(&line).into_owned(), text(&line), yaml(&line)] {
+            assert!(!scrubbed.contains("mixture-secret"), "{line} became {scrubbed}");
+        }
+    }
 }
 
 #[test]
