@@ -142,18 +142,7 @@ fn scalar_from_text(kind: Kind, given: &str) -> Outcome {
             Some(bytes) => plain(Value::Integer(bytes)),
             None => Err(warning("is not a size such as 10Mb")),
         },
-        Kind::Duration => match (text::duration(given), text::integer(given)) {
-            (Some(duration), _) => plain(Value::Duration(duration)),
-            // The official agent reads nanoseconds here, which nobody means.
-            (None, Some(seconds)) if seconds > 0 => match text::duration(&format!("{seconds}s")) {
-                Some(duration) => Ok(Converted {
-                    value: Value::Duration(duration),
-                    remark: Some(format!("has no unit and is taken as {seconds}s")),
-                }),
-                None => Err(warning("is too long")),
-            },
-            _ => Err(warning("is not a duration such as 10m or 1h30m")),
-        },
+        Kind::Duration => duration_from_text(given),
         Kind::List
         | Kind::CommaList
         | Kind::Map
@@ -162,6 +151,21 @@ fn scalar_from_text(kind: Kind, given: &str) -> Outcome {
         | Kind::Objects => {
             unreachable!("compound kinds are not read as scalars")
         }
+    }
+}
+
+/// A duration; a bare number is taken as seconds. The official agent reads nanoseconds there, which nobody means.
+fn duration_from_text(given: &str) -> Outcome {
+    if let Some(duration) = text::duration(given) {
+        return plain(Value::Duration(duration));
+    }
+    let seconds = format!("{}s", given.trim());
+    match text::duration(&seconds) {
+        Some(duration) if text::integer(given).is_some() => {
+            let remark = Some(format!("has no unit and is taken as {seconds}"));
+            Ok(Converted { value: Value::Duration(duration), remark })
+        }
+        _ => Err(warning("is not a duration such as 10m or 1h30m")),
     }
 }
 

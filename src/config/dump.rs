@@ -1,9 +1,6 @@
 //! The effective configuration as YAML, with masked secrets and the source of every value.
 
-use super::{
-    Setting, Settings, Source,
-    keys::{self, Class},
-};
+use super::{Setting, Settings, Source, keys::Class};
 
 impl Settings {
     /// Every setting that has an effect, and what else is set, nested as in a file. Each line ends in a comment that
@@ -36,6 +33,6 @@ impl Settings {
 
 /// Older names and keys without effect only clutter the dump unless somebody set them.
 fn is_shown(setting: &Setting) -> bool {
-    let is_older = || keys::all().any(|key| key.fallback == Some(setting.key.name));
-    *setting.source() != Source::Default || (setting.key.class == Class::Used && !is_older())
+    *setting.source() != Source::Default
+        || (setting.key.class == Class::Used && !setting.key.is_older_name())
 }

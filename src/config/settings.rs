@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, fmt};
 
 use super::{
     Error, Message,
-    convert::{self, Given, Severity},
+    convert::{self, Given, Problem, Severity},
     file::ConfigFile,
     keys::{self, Class, Key},
     sources::Sources,
@@ -110,51 +110,20 @@ fn resolve(
         given.extend(self::given(older, sources, file));
     }
     for candidate in given {
-        let counts = layers.is_empty();
-        if counts && key.class == Class::Used && convert::has_secret_handle(&candidate.given) {
+        // Only what counts is worth a message. What has no effect here, or is reported under its newer name, is not.
+        let report = layers.is_empty() && key.class == Class::Used && !key.is_older_name();
+        if report && convert::has_secret_handle(&candidate.given) {
             return Err(Error::UnresolvedSecret(key.name));
         }
-        // Nobody reads what has no effect here, so its mistakes are no news either.
-        let report = counts && key.class == Class::Used;
         match convert::convert(key, &candidate.given) {
             Ok(converted) => {
-                if let Some(remark) = converted.remark.filter(|_| report) {
-                    messages.push(Message::warning(format!(
-                        "configuration value for key \"{}\": {} {remark}",
-                        key.name,
-                        describe(key, &candidate)
-                    )));
-                }
-                if let (true, Source::Environment(name), true) =
-                    (candidate.deprecated, &candidate.source, counts)
-                {
-                    messages.push(Message::warning(format!(
-                        "{name} is deprecated, please use {}",
-                        key.environment_names()[0].0
-                    )));
+                if report {
+                    remark(key, &candidate, converted.remark, messages);
                 }
                 layers.push((candidate.source, converted.value));
             }
-            Err(problem) if !report => drop(problem),
-            Err(problem) if problem.severity == Severity::Fatal => {
-                return Err(Error::Invalid {
-                    key: key.name,
-                    given: describe(key, &candidate),
-                    reason: problem.reason,
-                });
-            }
-            Err(problem) => {
-                let text = format!(
-                    "failed to get configuration value for key \"{}\": {} {}, the next source counts",
-                    key.name,
-                    describe(key, &candidate),
-                    problem.reason
-                );
-                messages.push(match problem.severity {
-                    Severity::Error => Message::error(text),
-                    _ => Message::warning(text),
-                });
-            }
+            Err(problem) if report => messages.push(refuse(key, &candidate, problem)?),
+            Err(_) => {}
         }
     }
     let default = convert::convert(key, &Given::Text(key.default.to_owned()));
@@ -198,6 +167,37 @@ fn given(key: &'static Key, sources: &Sources, file: &ConfigFile) -> Vec<Candida
         });
     }
     given
+}
+
+/// Says what is odd about a value that counts.
+fn remark(key: &Key, candidate: &Candidate, remark: Option<String>, messages: &mut Vec<Message>) {
+    if let Some(remark) = remark {
+        messages.push(Message::warning(format!(
+            "configuration value for key \"{}\": {} {remark}",
+            key.name,
+            describe(key, candidate)
+        )));
+    }
+    if let (true, Source::Environment(name)) = (candidate.deprecated, &candidate.source) {
+        let current = &key.environment_names()[0].0;
+        messages.push(Message::warning(format!("{name} is deprecated, please use {current}")));
+    }
+}
+
+/// What an unusable value costs: a message, or the start of the program.
+fn refuse(key: &'static Key, candidate: &Candidate, problem: Problem) -> Result<Message, Error> {
+    let (given, reason) = (describe(key, candidate), problem.reason);
+    let text = || {
+        let key = key.name;
+        format!(
+            "failed to get configuration value for key \"{key}\": {given} {reason}, the next source counts"
+        )
+    };
+    match problem.severity {
+        Severity::Warning => Ok(Message::warning(text())),
+        Severity::Error => Ok(Message::error(text())),
+        Severity::Fatal => Err(Error::Invalid { key: key.name, given, reason }),
+    }
 }
 
 /// Source and text of a value for a message; secrets have no text.

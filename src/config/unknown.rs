@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Message, Settings, Source, Sources, Value,
+    Message, Settings, Sources, Value,
     keys::{self, Class, names},
     text::excerpt,
 };
@@ -47,13 +47,11 @@ pub fn report_environment(sources: &Sources, messages: &mut Vec<Message>) {
 
 /// Names all features that are switched on and are not in this build, in one line.
 pub fn report_features(settings: &Settings, messages: &mut Vec<Message>) {
-    let on = settings.iter().filter(|setting| {
-        *setting.source() != Source::Default && matches!(setting.value(), Value::Boolean(true))
-    });
-    let features: BTreeSet<&str> = on
-        .filter_map(|setting| match setting.key.class {
-            Class::Feature(feature) => Some(feature),
-            Class::Used | Class::Ignored => None,
+    let features: BTreeSet<&str> = settings
+        .iter()
+        .filter_map(|setting| match (setting.key.class, setting.value()) {
+            (Class::Feature(feature), Value::Boolean(true)) => Some(feature),
+            _ => None,
         })
         .collect();
     if !features.is_empty() {

@@ -25,6 +25,7 @@ pub use serving::{ClusterAgent, Listeners};
 pub use tags::TagRules;
 
 use super::{DEFAULT_DIRECTORY, Error, Message, Settings, Sources, cluster_name::ClusterName};
+use crate::secret::Secret;
 use reader::Reader;
 
 /// The configuration of the program.
@@ -124,6 +125,25 @@ impl Config {
             proxy: Proxy::check(reader),
             tls: Tls::check(reader),
         })
+    }
+
+    /// Every secret that is configured, none of them empty, for the scrubbing of logs and flares (spec cli §7.5).
+    pub fn secrets(&self) -> impl Iterator<Item = &Secret> {
+        let datadog = &self.datadog;
+        let own = [&datadog.api_key, &datadog.application_key, &self.cluster_agent.auth_token];
+        let queries = [&self.external_metrics.api_key, &self.external_metrics.application_key];
+        let fallbacks = self.external_metrics.fallback_endpoints.iter();
+        let proxies = [&self.proxy.http, &self.proxy.https].into_iter().flatten();
+        own.into_iter()
+            .chain(queries)
+            .chain(fallbacks.flat_map(|endpoint| [&endpoint.api_key, &endpoint.application_key]))
+            .chain(datadog.additional_endpoints.iter().flat_map(|endpoint| &endpoint.api_keys))
+            .chain(
+                proxies
+                    .filter_map(|proxy| proxy.credentials.as_ref())
+                    .map(|(_, password)| password),
+            )
+            .filter(|secret| !secret.is_empty())
     }
 
     /// What the server needs beyond a command: an API key, and a port for each listener.

@@ -226,6 +226,11 @@ impl Key {
         matches!(self.kind, Kind::Secret | Kind::ProxyUrl | Kind::Endpoints | Kind::Objects)
     }
 
+    /// Whether a newer key has taken its place.
+    pub fn is_older_name(&self) -> bool {
+        all().any(|newer| newer.fallback == Some(self.name))
+    }
+
     const fn text(name: &'static str, default: &'static str, description: &'static str) -> Self {
         Self::new(name, Kind::Text, default, description)
     }

@@ -30,6 +30,29 @@ fn config_02_the_environment_wins_over_the_file_and_bad_values_over_nothing() {
 }
 
 #[test]
+fn what_another_source_overrides_is_not_reported() {
+    let loaded = load_file(
+        "health_port: many\nlog_level: loud\ndd_url: nowhere\n",
+        &[("DD_HEALTH_PORT", "5555"), ("DD_LOG_LEVEL", "debug"), ("DD_URL", "https://relay.local")],
+    );
+    assert_eq!(loaded.messages, []);
+    assert_eq!(loaded.config.listeners.health_port, Some(5555));
+}
+
+#[test]
+fn a_key_without_a_value_is_not_set() {
+    let loaded = load_file("health_port:\ntags: ~\nproxy: {https: null}\ncluster_agent:\n", &[]);
+    assert_eq!(loaded.messages, []);
+    assert_eq!(loaded.settings.get("health_port").unwrap().source(), &Source::Default);
+}
+
+#[test]
+fn a_value_where_a_map_belongs_is_reported() {
+    let loaded = load_file("cluster_agent: 5005", &[]);
+    assert_contains(&complaint(&loaded).text, &["\"cluster_agent\"", "must be a map"]);
+}
+
+#[test]
 fn a_flag_wins_over_the_environment() {
     let mut sources = Sources::new([("DD_LOG_LEVEL", "warn")]);
     sources.flags.insert("log_level", "debug".to_owned());
@@ -123,6 +146,8 @@ fn config_12_the_expvar_port_is_the_metrics_port_unless_that_is_set() {
     assert_eq!(load_environment(&[old]).config.listeners.telemetry_port, Some(5100));
     let both = load_environment(&[old, ("DD_METRICS_PORT", "5200")]);
     assert_eq!(both.config.listeners.telemetry_port, Some(5200));
+    let bad = load_environment(&[("DD_EXPVAR_PORT", "x")]);
+    assert_contains(&complaint(&bad).text, &["metrics_port", "DD_EXPVAR_PORT"]);
     let in_file = load_file("metrics_port: 5300", &[old]);
     assert_eq!(in_file.config.listeners.telemetry_port, Some(5300));
     assert_eq!(load_environment(&[("DD_METRICS_PORT", "0")]).config.listeners.telemetry_port, None);
@@ -212,11 +237,13 @@ fn proxy_variables_have_an_order() {
         let loaded = load_file("proxy: {https: 'http://p:9'}", &all[..count]);
         assert_eq!(loaded.config.proxy.https.unwrap().port, port);
     }
-    let loaded = load_environment(&all[..2]);
-    let announced: Vec<&str> =
-        loaded.messages.iter().map(|message| message.text.as_str()).collect();
+    let announced = |variables: &[(&str, &str)]| {
+        let messages = load_environment(variables).messages;
+        messages.into_iter().map(|message| message.text).collect::<Vec<_>>()
+    };
+    assert_eq!(announced(&all), ["Loading proxy settings"]);
     assert_eq!(
-        announced,
+        announced(&all[..2]),
         [
             "Loading proxy settings",
             "Found 'HTTPS_PROXY' env var, using it for the Agent proxy settings"

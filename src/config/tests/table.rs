@@ -27,11 +27,12 @@ fn every_key_that_is_used_is_read_by_the_checks() {
         include_str!("../checked/tags.rs"),
     ];
     for key in keys::all().filter(|key| key.class == Class::Used) {
-        let is_older_name = keys::all().any(|newer| newer.fallback == Some(key.name));
         let is_enumerated = key.name.starts_with("enable_payloads.");
         let name = format!("\"{}\"", key.name);
         assert!(
-            is_older_name || is_enumerated || checks.iter().any(|source| source.contains(&name)),
+            key.is_older_name()
+                || is_enumerated
+                || checks.iter().any(|source| source.contains(&name)),
             "{} is said to be used and nothing reads it",
             key.name
         );
@@ -52,7 +53,7 @@ fn config_28_the_dump_masks_secrets_and_names_sources() {
     let loaded = load_file(
         "api_key: 00000000000000000000000000005e3d\nsite: datadoghq.eu\nproxy: {https: 'http://user:hunter22@p:1'}\n\
          additional_endpoints: {'https://a.example': [0123456789abcdef0123456789abbeef]}\ntags: ['a: b', 'c:\"d\"']\n\
-         external_metrics_provider: {endpoints: [{site: x, app_key: hunter22}]}\n",
+         external_metrics_provider: {endpoints: [{site: x, app_key: hunter22}]}\nrun_path: /run\n",
         &[("DD_CLUSTER_AGENT_AUTH_TOKEN", token), ("DD_EXPVAR_PORT", "5100")],
     );
     let dump = loaded.settings.dump();
@@ -63,11 +64,15 @@ fn config_28_the_dump_masks_secrets_and_names_sources() {
             "\n  auth_token: \"***2345\"  # env DD_CLUSTER_AGENT_AUTH_TOKEN\n",
             "\n  cmd_port: 5005  # default\n",
             "\nsite: \"datadoghq.eu\"  # file\n",
+            "\nrun_path: \"/run\"  # file\n",
             "\nmetrics_port: 5100  # env DD_EXPVAR_PORT\n",
             "http://*****:*****@p:1",
             "***beef",
         ],
     );
+    for hidden in ["ac_exclude", "syslog_uri"] {
+        assert!(!dump.contains(hidden), "nobody set {hidden}");
+    }
     for secret in [token, "hunter22", "0123456789abcdef", "00000000000000000000000000005e3d"] {
         assert!(!dump.contains(secret), "{secret} in {dump}");
         assert!(!format!("{loaded:?}").contains(secret), "{secret} in the debug output");

@@ -284,3 +284,17 @@ fn names_that_something_must_have_cannot_be_emptied() {
     assert_contains(&complaint(&loaded).text, &["leader_lease_name", "is empty"]);
     assert_eq!(loaded.config.cluster_checks.cluster_tag_name, None);
 }
+
+#[test]
+fn every_configured_secret_can_be_registered_for_scrubbing() {
+    let loaded = load_file(
+        "api_key: a1\napp_key: a2\ncluster_agent: {auth_token: a3}\nproxy: {http: 'http://u:a4@p', https: 'p:1'}\n\
+         additional_endpoints: {'https://e': [a5]}\nexternal_metrics_provider:\n  api_key: a6\n  app_key: a7\n  \
+         endpoints: [{site: s, api_key: a8, app_key: a9}]\n",
+        &[],
+    );
+    let mut secrets: Vec<&str> = loaded.config.secrets().map(|secret| secret.expose()).collect();
+    secrets.sort_unstable();
+    assert_eq!(secrets, ["a1", "a2", "a3", "a4", "a5", "a6", "a7", "a8", "a9"]);
+    assert_eq!(Config::default().secrets().count(), 0);
+}

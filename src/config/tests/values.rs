@@ -160,7 +160,7 @@ fn durations_without_a_unit_are_seconds() {
     let loaded = period("90");
     assert_eq!(loaded.config.cluster_checks.rebalance_period, Duration::from_secs(90));
     assert_contains(&complaint(&loaded).text, &["cluster_checks.rebalance_period", "taken as 90s"]);
-    for text in ["-5", "0", "soon", "99999999999999"] {
+    for text in ["-5", "0", "1h30", "soon", "99999999999999"] {
         let loaded = period(text);
         assert_eq!(
             loaded.config.cluster_checks.rebalance_period,
