@@ -5,7 +5,7 @@ use std::{fmt, io};
 
 use super::arguments::UsageError;
 use super::client;
-use crate::config;
+use crate::{config, daemon};
 
 /// The failure of a command.
 #[derive(Debug)]
@@ -18,6 +18,8 @@ pub(super) enum Error {
     File(PathBuf, io::Error),
     /// The configuration is refused.
     Configuration(config::Error),
+    /// The agent cannot run.
+    Start(daemon::Error),
     /// The running agent gave no answer.
     Agent(client::Error),
     /// The same, with advice that belongs to the command.
@@ -75,6 +77,7 @@ impl fmt::Display for Error {
                 write!(formatter, "cannot write to {}: {error}", path.display())
             }
             Self::Configuration(error) => error.fmt(formatter),
+            Self::Start(error) => error.fmt(formatter),
             Self::Agent(error) => error.fmt(formatter),
             // The blank before the line break is upstream's.
             Self::Unreachable { what, error, advice } => {

@@ -12,6 +12,7 @@ mod health;
 mod help;
 mod metamap;
 mod session;
+mod start;
 mod status;
 mod telemetry;
 mod version;
@@ -28,7 +29,8 @@ use session::Session;
 const FAILURE: u8 = 255;
 
 /// The commands, in the order of the help.
-const COMMANDS: [Command; 7] = [
+const COMMANDS: [Command; 8] = [
+    start::COMMAND,
     config::COMMAND,
     health::COMMAND,
     help::COMMAND,
@@ -54,7 +56,8 @@ struct Command {
 /// Runs the command that `words` ask for and returns the process's exit code. `program` is the name that the user
 /// typed; messages repeat it.
 pub fn run(program: &str, words: Vec<OsString>) -> ExitCode {
-    let mut out = io::stdout().lock();
+    // Not locked: `start` runs as long as the agent does, and its threads log to the same stream.
+    let mut out = io::stdout();
     let result = execute(program, words, &mut out).and_then(|()| Ok(out.flush()?));
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -6,6 +6,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use rcgen::{
     CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair,
     KeyUsagePurpose, date_time_ymd,
@@ -82,6 +84,26 @@ impl Identity {
             .map_err(|error| Error::Pem(key.to_owned(), error))?;
         Ok(Self { chain, key })
     }
+}
+
+impl Identity {
+    /// Chain and key as PEM text, in the order that [`Identity::from_files`] reads.
+    pub fn to_pem(&self) -> String {
+        let certificates =
+            self.chain.iter().map(|certificate| pem("CERTIFICATE", certificate.as_ref()));
+        certificates.chain([pem("PRIVATE KEY", self.key.secret_der())]).collect()
+    }
+}
+
+/// One PEM block: base64 in lines of 64 characters.
+fn pem(label: &str, der: &[u8]) -> String {
+    let encoded = STANDARD.encode(der);
+    let mut text = format!("-----BEGIN {label}-----\n");
+    for start in (0..encoded.len()).step_by(64) {
+        text.push_str(&encoded[start..encoded.len().min(start + 64)]);
+        text.push('\n');
+    }
+    text + &format!("-----END {label}-----\n")
 }
 
 impl Clone for Identity {
@@ -167,6 +189,12 @@ mod tests {
         let identity = Identity::from_files(&both, &both).expect("the file holds both");
         assert_eq!(&identity.chain[0], certificate.der());
         tls::server_config(&identity, tls::HTTP1_ONLY, None).expect("key and certificate fit");
+
+        let made =
+            Identity::self_signed(&names(), SystemTime::now()).expect("the identity is made");
+        fs::write(&both, made.to_pem()).expect("the file is written");
+        let read = Identity::from_files(&both, &both).expect("what was written can be read");
+        assert_eq!((&read.chain, read.key.secret_der()), (&made.chain, made.key.secret_der()));
 
         fs::write(&both, "nothing").expect("the file is written");
         let missing = Identity::from_files(&both, &both).expect_err("there is no certificate");

@@ -98,6 +98,8 @@ pub struct Metadata {
     pub node_labels: TagRules,
     /// Tags from annotations of nodes.
     pub node_annotations: TagRules,
+    /// Node annotations that node Agents take as aliases of their host.
+    pub host_alias_annotations: Vec<String>,
     /// Tags from labels of pods.
     pub pod_labels: TagRules,
     /// Tags from annotations of pods.
@@ -182,6 +184,7 @@ impl Metadata {
         Self {
             map_services: reader.boolean("kubernetes_collect_metadata_tags"),
             ignore_readiness: reader.boolean("kubernetes_kube_service_ignore_readiness"),
+            host_alias_annotations: reader.list("kubernetes_node_annotations_as_host_aliases"),
             node_labels,
             node_annotations,
             pod_labels,

@@ -101,6 +101,12 @@ pub(super) const METADATA: &[Key] = &[
         r#"{"cluster.k8s.io/machine":"kube_machine"}"#,
         "Node annotation to tag name",
     ),
+    Key::new(
+        "kubernetes_node_annotations_as_host_aliases",
+        Kind::List,
+        r#"["cluster.k8s.io/machine"]"#,
+        "Node annotations whose values are aliases of the host",
+    ),
     Key::map("kubernetes_pod_labels_as_tags", "Pod label to tag name"),
     Key::map("kubernetes_pod_annotations_as_tags", "Pod annotation to tag name"),
     Key::map("kubernetes_namespace_labels_as_tags", "Namespace label to tag name"),
