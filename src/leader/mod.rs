@@ -39,10 +39,17 @@
 //! 2.2 R (to see the last record) + L (to see it unchanged) + 2.2 R (until the next try) = 2.1 L, usually about 1.3 L;
 //! after an orderly shutdown, which releases the lock, after at most 2.2 R = 0.55 L.
 
+pub mod address;
 pub mod clock;
 pub mod election;
+pub mod identity;
 pub mod leadership;
+pub mod lock;
 pub mod record;
+pub mod thread;
 pub mod timestamp;
 
+pub use address::LeaderAddress;
 pub use leadership::{Leadership, State};
+pub use lock::{ApiLock, choose_kind};
+pub use thread::Candidate;

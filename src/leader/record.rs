@@ -78,22 +78,11 @@ impl LockKind {
         }
     }
 
-    /// The API group of the resource; empty for the core group.
-    pub fn group(self) -> &'static str {
+    /// The path of the API group and version that serve it.
+    pub fn api(self) -> &'static str {
         match self {
-            LockKind::ConfigMap => "",
-            LockKind::Lease => "coordination.k8s.io",
-        }
-    }
-
-    /// The path of the collection in a namespace.
-    pub fn collection(self, namespace: &str) -> String {
-        let plural = self.plural();
-        match self {
-            LockKind::ConfigMap => format!("/api/v1/namespaces/{namespace}/{plural}"),
-            LockKind::Lease => {
-                format!("/apis/coordination.k8s.io/v1/namespaces/{namespace}/{plural}")
-            }
+            LockKind::ConfigMap => "/api/v1",
+            LockKind::Lease => "/apis/coordination.k8s.io/v1",
         }
     }
 
