@@ -206,13 +206,16 @@ impl Finder {
     }
 }
 
+/// A search in one of the two forms that endpoints have.
+type Search = fn(&Client, &Settings, &str) -> Result<Option<IpAddr>, RequestError>;
+
 /// Asks the API server for the address of the pod `leader`.
 pub fn lookup(client: &Client, settings: &Settings, leader: &str) -> Result<IpAddr, Error> {
-    let forms: [fn(&Client, &Settings, &str) -> Result<Option<IpAddr>, RequestError>; 2] =
-        if settings.slices { [in_slices, in_endpoints] } else { [in_endpoints, in_slices] };
-    let found = match forms[0](client, settings, leader) {
+    let (first, second): (Search, Search) =
+        if settings.slices { (in_slices, in_endpoints) } else { (in_endpoints, in_slices) };
+    let found = match first(client, settings, leader) {
         Err(RequestError { cause: Cause::Forbidden { .. } | Cause::NotFound, .. }) => {
-            forms[1](client, settings, leader)
+            second(client, settings, leader)
         }
         found => found,
     };

@@ -16,6 +16,7 @@
 mod auth;
 mod checks;
 mod cluster_id;
+mod forward;
 mod handlers;
 mod leadership;
 mod operator;
@@ -31,6 +32,7 @@ use std::sync::{Arc, OnceLock};
 pub use auth::{Class, Gate, Refusal, Tokens};
 pub use checks::ClusterChecks;
 pub use cluster_id::ClusterId;
+pub use forward::Forwarder;
 pub use leadership::{Leadership, Role};
 pub use operator::{Format, Operator, RuntimeSetting, Setting, SettingError};
 pub use streams::NodeStreams;

@@ -3,6 +3,7 @@
 mod access;
 mod checks;
 mod data;
+mod forwarding;
 mod local;
 
 use std::collections::BTreeMap;
