@@ -44,7 +44,7 @@ pub fn load(
     messages: &mut Vec<Message>,
 ) -> Result<ConfigFile, Error> {
     let Some((path, text)) = find(path, read, messages)? else { return Ok(ConfigFile::default()) };
-    let tree: Yaml = match serde_yaml::from_str(&text) {
+    let tree = match parse(&text) {
         Ok(tree) => tree,
         Err(problem) => return Err(Error::Malformed(path, problem)),
     };
@@ -95,6 +95,13 @@ fn find(
         )));
     }
     Ok(found)
+}
+
+fn parse(text: &str) -> Result<Yaml, serde_yaml::Error> {
+    let mut tree: Yaml = serde_yaml::from_str(text)?;
+    // Maps that include others with `<<` are part of YAML 1.1, which the official agent reads.
+    tree.apply_merge()?;
+    Ok(tree)
 }
 
 /// Walks the tree and sorts its nodes by key. A key may be nested, written with dots, or a mixture.

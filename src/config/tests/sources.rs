@@ -47,6 +47,19 @@ fn a_key_without_a_value_is_not_set() {
 }
 
 #[test]
+fn maps_of_the_file_may_include_others() {
+    let yaml = "proxy: &proxy {https: 'http://p:1', http: 'http://p:1'}\nproxy_of_nothing: {<<: *proxy}\n\
+                cluster_agent:\n  <<: {cmd_port: 6000}\n";
+    let loaded = load_file(yaml, &[]);
+    assert_eq!(complaint(&loaded).text, "Unknown key in config file: proxy_of_nothing");
+    assert_eq!(loaded.config.listeners.command_port, 6000);
+    assert_contains(
+        &refusal("cluster_agent: {<<: 5}", &[]),
+        &["unable to load Datadog config file: "],
+    );
+}
+
+#[test]
 fn a_value_where_a_map_belongs_is_reported() {
     let loaded = load_file("cluster_agent: 5005", &[]);
     assert_contains(&complaint(&loaded).text, &["\"cluster_agent\"", "must be a map"]);
