@@ -36,10 +36,9 @@ fn run(session: &mut Session<'_>) -> Result<(), Error> {
         .get_within("/status/health", Duration::from_secs(limit))
         .map_err(|error| advised(error.into()))?;
     let report: Report = serde_json::from_str(&answer).map_err(Error::Answer)?;
-    let result = match report.is_healthy() {
-        true => session.paint(Color::Green, "PASS"),
-        false => session.paint(Color::Red, "FAIL"),
-    };
+    let (color, result) =
+        if report.is_healthy() { (Color::Green, "PASS") } else { (Color::Red, "FAIL") };
+    let result = session.paint(color, result);
     writeln!(session.out, "Agent health: {result}")?;
     let unhealthy = report.unhealthy.len();
     for (kind, mut names) in [("healthy", report.healthy), ("unhealthy", report.unhealthy)] {

@@ -29,25 +29,15 @@ pub(super) fn mask_communities(text: Cow<'_, str>) -> Cow<'_, str> {
 
 /// Bytes of the list at the start of `value`, without the line feed after it; `None` where there is no list.
 fn list_length(value: &str) -> Option<usize> {
-    let start = value.len() - value.trim_start().len();
-    if value[start..].starts_with('[') {
+    if value.trim_start().starts_with('[') {
         // A list that never ends is masked to the end.
         return Some(value.find(']').map_or(value.len(), |end| end + 1));
     }
-    let mut end = 0;
-    for line in value.split_inclusive('\n').skip(1) {
-        if !line.trim_start().starts_with("- ") {
-            break;
-        }
-        let listed = value.len().min(offset(value, line) + line.trim_end_matches('\n').len());
-        end = listed;
-    }
-    (end > 0 && value[..start].contains('\n')).then_some(end)
-}
-
-/// Where `part`, which is a part of `whole`, begins.
-fn offset(whole: &str, part: &str) -> usize {
-    part.as_ptr() as usize - whole.as_ptr() as usize
+    let (first, items) = value.split_once('\n')?;
+    let is_item = |line: &&str| line.trim_start().starts_with("- ");
+    let items: usize = items.split_inclusive('\n').take_while(is_item).map(str::len).sum();
+    let list = value[..first.len() + 1 + items].trim_end_matches('\n').len();
+    (first.trim().is_empty() && items > 0).then_some(list)
 }
 
 /// Masks PEM blocks, markers included (rule M2). A block without its end, as a bound on a line leaves it, is masked as
