@@ -2,7 +2,7 @@
 
 use super::error::Error;
 use super::{Command, Session};
-use crate::{config, daemon};
+use crate::{config, critical, daemon};
 
 pub(super) const COMMAND: Command = Command {
     name: "start",
@@ -15,5 +15,9 @@ pub(super) const COMMAND: Command = Command {
 
 fn run(session: &mut Session<'_>) -> Result<(), Error> {
     let loaded = config::load(&session.sources())?;
-    daemon::run(loaded).map_err(Error::Start)
+    daemon::run(loaded).map_err(|error| {
+        // Logs are often kept where standard error is not.
+        critical!("{error}");
+        Error::Start(error)
+    })
 }

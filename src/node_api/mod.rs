@@ -166,7 +166,9 @@ impl Handler for NodeApi {
             }
             (Ok(()), Match::None) => (text(404, "404 page not found"), false),
         };
-        self.count(route, response.status_code().0, forwarded);
+        let status = response.status_code().0;
+        log::debug!("{} {} of {}: {status}", request.method, request.path(), request.peer);
+        self.count(route, status, forwarded);
         response
     }
 }

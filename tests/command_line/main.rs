@@ -10,4 +10,5 @@ mod agent;
 mod answers;
 mod applets;
 mod program;
+mod running;
 mod usage;
