@@ -8,6 +8,10 @@ mod tls_client;
 #[path = "../support/h2_client.rs"]
 mod h2_client;
 
+#[allow(dead_code, reason = "each test binary uses a part of the client")]
+#[path = "../support/metadata_stream.rs"]
+mod metadata_stream;
+
 mod drain;
 mod exchange;
 mod grpc;
@@ -16,5 +20,6 @@ mod kube_client;
 mod kube_server;
 mod kube_watch;
 mod listener;
+mod node_api;
 mod tls;
 mod victim;
