@@ -51,6 +51,12 @@ const BEAT: Duration = Duration::from_secs(5);
 /// the services.
 const LINGER: Duration = Duration::from_secs(2);
 
+/// How long threads may take to end: watches are cut at once, a short request may be waiting for its answer.
+const JOIN: Duration = Duration::from_secs(3);
+
+/// How often it is looked whether one has ended.
+const JOIN_LOOK: Duration = Duration::from_millis(10);
+
 /// How long requests that are being answered may take at the end.
 const DRAIN: Duration = Duration::from_secs(3);
 
@@ -139,7 +145,7 @@ pub fn run(loaded: Loaded) -> Result<(), Error> {
     }
     health.set_condition("shutdown", Probe::Ready, false);
     drop(work);
-    running.join();
+    running.join(Instant::now() + JOIN);
     if was_ready {
         thread::sleep(LINGER);
     }
@@ -214,11 +220,17 @@ impl Running {
         Ok(())
     }
 
-    /// Waits for all threads; the stop token must have been pulled.
-    fn join(self) {
+    /// Waits for all threads until `deadline`; the stop token must have been pulled. One that waits for an answer which
+    /// an API server owes it is left behind: it ends with the process.
+    fn join(self, deadline: Instant) {
         self.watches.join();
         for thread in self.others {
-            let _ = thread.join();
+            while !thread.is_finished() && Instant::now() < deadline {
+                thread::sleep(JOIN_LOOK);
+            }
+            if thread.is_finished() {
+                let _ = thread.join();
+            }
         }
     }
 }

@@ -6,3 +6,7 @@ mod support;
 mod contract;
 mod endpoints;
 mod faults;
+mod healing;
+mod life;
+mod metadata;
+mod stage;
