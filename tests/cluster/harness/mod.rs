@@ -9,6 +9,9 @@
 //!                                              manifests
 //! ```
 
+// Tests and the demonstration take a part each.
+#![allow(dead_code, unused_imports)]
+
 mod api;
 mod cluster;
 mod container;
@@ -26,7 +29,7 @@ mod wait;
 pub use api::{ApiError, path_of};
 pub use cluster::{Cluster, NODES};
 pub use container::Command;
-pub use manifests::{NAME, base as base_manifests, install};
+pub use manifests::{AUTH_TOKEN, NAME, base as base_manifests, install};
 pub use namespace::{Namespace, pod_spec};
 pub use replica::Replica;
 pub use wait::{PATIENCE, wait_until};

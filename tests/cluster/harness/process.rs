@@ -3,7 +3,9 @@
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use super::wait::{PATIENCE, wait_until};
 
 /// Lines of a dead program's log that a failure shows: a start-up error and what led to it.
 const LOG_TAIL: usize = 25;
@@ -72,6 +74,16 @@ impl Process {
     pub fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+
+    /// Asks it to end (SIGTERM), as a kubelet does, and waits until it has.
+    pub fn terminate(&mut self) -> ExitStatus {
+        self.signal("TERM");
+        wait_until(PATIENCE, "end of the program", || match self.child.try_wait() {
+            Ok(Some(status)) => Ok(status),
+            Ok(None) => Err(format!("{} runs on", self.name)),
+            Err(error) => Err(error.to_string()),
+        })
     }
 
     /// Stops it where it is (SIGSTOP): its sockets stay open and say nothing.

@@ -90,6 +90,27 @@ fn resources(group: &str, version: &str, catalogue: &Catalogue) -> Option<Value>
     })
 }
 
+/// The groups of the review APIs, which keep no objects.
+fn reviews(group: &str, version: &str) -> Option<Value> {
+    let kinds: &[&str] = match (group, version) {
+        ("authentication.k8s.io", "v1") => &["TokenReview"],
+        ("authorization.k8s.io", "v1") => &["SelfSubjectAccessReview", "SubjectAccessReview"],
+        _ => return None,
+    };
+    let entry = |kind: &&str| {
+        let singular = kind.to_lowercase();
+        json!({
+            "name": format!("{singular}s"), "singularName": singular, "namespaced": false, "kind": kind,
+            "verbs": ["create"],
+        })
+    };
+    let entries: Vec<Value> = kinds.iter().map(entry).collect();
+    Some(json!({
+        "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": format!("{group}/{version}"),
+        "resources": entries,
+    }))
+}
+
 fn entry(resource: &Resource, name: &str, verbs: &[&str]) -> Value {
     json!({
         "name": name, "singularName": resource.kind.to_lowercase(), "namespaced": resource.namespaced,

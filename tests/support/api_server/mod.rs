@@ -14,6 +14,7 @@ mod connection;
 mod discovery;
 mod endpoints;
 pub mod faults;
+pub mod population;
 mod reading;
 mod resources;
 mod routes;
@@ -319,6 +320,11 @@ impl Server {
             drop(TcpStream::connect(self.address));
             accepting.thread.join().expect("the accept thread does not panic");
         }
+        self.drop_connections();
+    }
+
+    /// Breaks every open connection; new ones are accepted.
+    pub fn drop_connections(&self) {
         for control in self.shared.connections().values() {
             control.shut_down();
         }

@@ -179,6 +179,11 @@ impl State {
         self.objects.get(resource)?.get(&key(namespace, name)).cloned()
     }
 
+    /// How many objects of a resource there are.
+    pub fn count(&self, resource: &str) -> usize {
+        self.objects.get(resource).map_or(0, BTreeMap::len)
+    }
+
     /// The objects of a resource in key order, of one namespace or of all.
     pub fn list(&self, resource: &str, namespace: Option<&str>) -> Vec<Arc<Object>> {
         let Some(objects) = self.objects.get(resource) else { return Vec::new() };
