@@ -117,6 +117,14 @@ impl Operator for Facts {
         status::section(&self.inputs(), name, format).map_err(|unknown| unknown.to_string())
     }
 
+    fn obstacle(&self) -> Option<String> {
+        if let Err(reason) = &self.server {
+            return Some(reason.clone());
+        }
+        let watches = self.watches.get().snapshots();
+        watches.into_iter().filter(|watch| !watch.synced).find_map(|watch| resource(watch).error)
+    }
+
     fn health(&self) -> Report {
         self.health.report(Probe::Ready, Instant::now())
     }

@@ -62,6 +62,9 @@ pub trait Operator: Send + Sync {
     /// There is no such section.
     fn status_section(&self, name: &str, format: Format) -> Result<String, String>;
 
+    /// Why the cluster is not read completely yet; `None` while nothing stands in the way.
+    fn obstacle(&self) -> Option<String>;
+
     /// Which components are well.
     fn health(&self) -> Report;
 

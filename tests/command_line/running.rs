@@ -137,6 +137,24 @@ fn cli_13_metamap_shows_nodes_and_explains_unknown_ones() {
 }
 
 #[test]
+fn cli_13_a_refused_list_is_given_as_the_reason_for_no_map() {
+    let server = Server::start_plain();
+    for resource in ["nodes", "endpoints", "endpointslices.discovery.k8s.io"] {
+        server.faults().deny("list", resource);
+    }
+    let directory = Scratch::new();
+    let kubeconfig = server.write_kubeconfig(directory.path());
+    let program = Program::start(binary(), &kubeconfig, &Settings::default());
+    let mut metamap = said(&mut asking(&program, &["metamap"]));
+    wait::until("the reason is known", PATIENCE, || {
+        metamap = said(&mut asking(&program, &["metamap"]));
+        metamap.errors.contains("may not list")
+    });
+    assert_eq!(metamap.code, Some(255));
+    assert!(metamap.output.contains("\nCould not run the service mapper: "), "{}", metamap.output);
+}
+
+#[test]
 fn cli_14_a_node_without_services_is_detected() {
     let cluster = Cluster::synced(&Settings::default());
     let metamap = cluster.ask(&["metamap", "node-a"]);

@@ -47,6 +47,6 @@ fn with_namespace(
         None if state.namespaces && !state.namespaces_forbidden => {
             text(404, &format!("Could not find {what} of the namespace: {name}"))
         }
-        None => not_synced(),
+        None => not_synced(api),
     }
 }

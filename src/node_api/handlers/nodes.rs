@@ -51,6 +51,6 @@ fn with_node(
         None if state.nodes && !state.nodes_forbidden => {
             text(404, &format!("Could not find {what} on the node: {name}"))
         }
-        None => not_synced(),
+        None => not_synced(api),
     }
 }

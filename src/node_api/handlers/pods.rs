@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::not_synced;
+use super::{not_synced, why_not_synced};
 use crate::http::Response;
 use crate::http::message::{json, owned, shared};
 use crate::metadata::{Bundle, NodesAnswer};
@@ -23,7 +23,7 @@ pub fn of_node(api: &NodeApi, call: &Call<'_>) -> Response {
     }
     let snapshot = api.parts.metadata.snapshot();
     if !snapshot.is_synced() {
-        return not_synced();
+        return not_synced(api);
     }
     if !snapshot.knows_node(node) {
         let warning = format!(
@@ -43,7 +43,7 @@ pub fn of_pod(api: &NodeApi, call: &Call<'_>) -> Response {
     let [node, namespace, pod] = call.parameters[..] else { return json(200, &[""; 0]) };
     let snapshot = api.parts.metadata.snapshot();
     if !snapshot.is_synced() {
-        return not_synced();
+        return not_synced(api);
     }
     let services =
         snapshot.services(node).map_or(&[][..], |services| services.of_pod(namespace, pod));
@@ -57,11 +57,11 @@ pub fn of_all_nodes(api: &NodeApi, _: &Call<'_>) -> Response {
     #[derive(Serialize)]
     #[serde(rename_all = "PascalCase")]
     struct Failure {
-        errors: &'static str,
+        errors: String,
     }
     let snapshot = api.parts.metadata.snapshot();
     if !snapshot.is_synced() {
-        let errors = "Failed to get nodes from the API server: metadata not synced yet";
+        let errors = format!("Failed to get nodes from the API server: {}", why_not_synced(api));
         return json(503, &Failure { errors });
     }
     let answer = NodesAnswer { nodes: snapshot.all_services(), warnings: Vec::new() };

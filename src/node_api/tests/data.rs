@@ -90,8 +90,15 @@ fn node_api_13_before_the_first_lists_data_routes_fail_and_the_version_answers()
     }
     let answer = fixture.get_local("/api/v1/tags/pod");
     assert_eq!(answer.status, 503);
-    assert!(answer.body.starts_with(r#"{"Errors":"Failed to get nodes from the API server: "#));
+    let text = "Failed to get nodes from the API server: metadata not synced yet";
+    assert_eq!(answer.body, format!(r#"{{"Errors":"{text}"}}"#));
     assert_eq!(fixture.get("/version").status, 200);
+
+    *fixture.operator.obstacle.lock().expect("nobody panicked") = Some("no right".to_owned());
+    let answer = fixture.get("/api/v1/tags/node/node-a");
+    assert_eq!(answer.body, "metadata not synced yet: no right\n");
+    let answer = fixture.get_local("/api/v1/tags/pod");
+    assert_eq!(answer.body, format!(r#"{{"Errors":"{text}: no right"}}"#));
 }
 
 #[test]

@@ -41,6 +41,7 @@ struct Fixture {
 struct FakeOperator {
     stopped: Mutex<bool>,
     changed: Mutex<Vec<(String, String)>>,
+    obstacle: Mutex<Option<String>>,
 }
 
 struct FakeLeadership {
@@ -203,6 +204,10 @@ impl Operator for FakeOperator {
 
     fn status_section(&self, name: &str, format: Format) -> Result<String, String> {
         if name == "header" { Ok(format!("{format:?}")) } else { Err(format!("no {name}")) }
+    }
+
+    fn obstacle(&self) -> Option<String> {
+        self.obstacle.lock().expect("nobody panicked").clone()
     }
 
     fn health(&self) -> Report {
