@@ -100,6 +100,10 @@ impl Operator for Alone {
         Ok(String::new())
     }
 
+    fn obstacle(&self) -> Option<String> {
+        None
+    }
+
     fn health(&self) -> Report {
         Report::default()
     }
