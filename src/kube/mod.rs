@@ -5,6 +5,7 @@
 //! pool. Nothing here reads the environment or knows what the objects are used for.
 
 pub mod client;
+mod credentials;
 pub mod error;
 pub mod kubeconfig;
 pub mod list;

@@ -64,7 +64,7 @@ pub enum Activity {
     Forbidden,
     /// Failing, because the server does not have this API.
     Missing,
-    /// The thread has ended.
+    /// The program is stopping and the thread has ended.
     Ended,
 }
 

@@ -15,11 +15,12 @@ use std::time::{Duration, Instant};
 use log::warn;
 use ureq::config::Config;
 use ureq::http::{HeaderValue, Method, Request, Response, Uri, header};
-use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, parse_pem};
+use ureq::tls::TlsConfig;
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 use ureq::{Agent, AsSendBody, Body};
 
+use super::credentials::{Certificates, bearer};
 use super::error::{Cause, Status};
 use super::settings::{Error as SettingsError, Settings, Source};
 use crate::retry::Throttle;
@@ -88,13 +89,6 @@ struct State {
 struct Pools {
     streams: Agent,
     short: Agent,
-}
-
-/// The PEM texts that connections are made with.
-#[derive(Default, PartialEq, Eq)]
-struct Certificates {
-    ca: Option<Vec<u8>>,
-    client: Option<(Vec<u8>, Vec<u8>)>,
 }
 
 impl Transport {
@@ -257,38 +251,6 @@ impl State {
     }
 }
 
-impl Certificates {
-    fn read(settings: &Settings) -> Result<Self, SettingsError> {
-        let ca = settings.ca.as_ref().map(Source::read).transpose()?;
-        let client = match &settings.certificate {
-            Some((chain, key)) => Some((chain.read()?, key.read()?)),
-            None => None,
-        };
-        Ok(Self { ca, client })
-    }
-
-    /// Everything is checked here: the client library would skip bad certificates and panic on a bad key.
-    fn tls(&self, settings: &Settings) -> Result<TlsConfig, SettingsError> {
-        let mut tls = TlsConfig::builder().disable_verification(!settings.verify);
-        if let (Some(pem), Some(source)) = (&self.ca, &settings.ca)
-            && settings.verify
-        {
-            tls = tls.root_certs(RootCerts::from(certificates(pem, "CA certificate", source)?));
-        }
-        if let (Some((chain, key)), Some((chain_source, key_source))) =
-            (&self.client, &settings.certificate)
-        {
-            let chain = certificates(chain, "client certificate", chain_source)?;
-            let key = PrivateKey::from_pem(key)
-                .map_err(|error| unusable("client key", key_source, &error))?;
-            check_pair(&chain, &key)
-                .map_err(|error| unusable("client certificate", chain_source, &error))?;
-            tls = tls.client_cert(Some(ClientCert::new_with_certs(&chain, key)));
-        }
-        Ok(tls.build())
-    }
-}
-
 impl std::fmt::Debug for State {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("State").field("cancelled", &self.cancelled).finish_non_exhaustive()
@@ -297,59 +259,6 @@ impl std::fmt::Debug for State {
 
 fn is_fresh(read: Option<Instant>, now: Instant) -> bool {
     read.is_some_and(|read| now.saturating_duration_since(read) < REREAD_PERIOD)
-}
-
-/// The value of the `Authorization` header, marked as secret for the client library's debug output.
-fn bearer(token: &[u8], source: &Source) -> Result<HeaderValue, SettingsError> {
-    let token = token.trim_ascii();
-    if token.is_empty() {
-        return Err(unusable("token", source, "is empty"));
-    }
-    let mut value = HeaderValue::from_bytes(&[b"Bearer ", token].concat())
-        .map_err(|_| unusable("token", source, "holds characters that no token has"))?;
-    value.set_sensitive(true);
-    Ok(value)
-}
-
-/// All certificates of a PEM text; one that cannot be parsed spoils the whole.
-fn certificates(
-    pem: &[u8],
-    what: &str,
-    source: &Source,
-) -> Result<Vec<Certificate<'static>>, SettingsError> {
-    let mut roots = rustls::RootCertStore::empty();
-    let mut found = Vec::new();
-    for item in parse_pem(pem) {
-        if let PemItem::Certificate(certificate) =
-            item.map_err(|error| unusable(what, source, &error))?
-        {
-            roots
-                .add(certificate.der().to_vec().into())
-                .map_err(|error| unusable(what, source, &error))?;
-            found.push(certificate);
-        }
-    }
-    if found.is_empty() {
-        return Err(unusable(what, source, "holds no certificate"));
-    }
-    Ok(found)
-}
-
-fn check_pair(
-    chain: &[Certificate<'static>],
-    key: &PrivateKey<'static>,
-) -> Result<(), rustls::Error> {
-    use rustls::pki_types::PrivateKeyDer;
-    let provider = rustls::crypto::ring::default_provider();
-    let key = PrivateKeyDer::try_from(key.der())
-        .map_err(|problem| rustls::Error::General(problem.to_owned()))?;
-    let key = provider.key_provider.load_private_key(key.clone_key())?;
-    let chain = chain.iter().map(|certificate| certificate.der().to_vec().into()).collect();
-    rustls::sign::CertifiedKey::new(chain, key).keys_match()
-}
-
-fn unusable(what: &str, source: &Source, problem: &(impl ToString + ?Sized)) -> SettingsError {
-    SettingsError::Unusable { what: format!("{what} ({source})"), problem: problem.to_string() }
 }
 
 fn agent_config(tls: TlsConfig) -> Config {
@@ -451,37 +360,6 @@ mod tests {
         }
     }
 
-    fn problem(settings: &Settings) -> String {
-        let tls = Certificates::read(settings).and_then(|certificates| certificates.tls(settings));
-        match tls {
-            Ok(_) => String::new(),
-            Err(error) => error.to_string(),
-        }
-    }
-
-    fn pair() -> (String, String) {
-        let made = rcgen::generate_simple_self_signed(vec!["a".to_owned()]).expect("rcgen works");
-        (made.cert.pem(), made.signing_key.serialize_pem())
-    }
-
-    #[test]
-    fn certificates_and_keys_that_would_fail_later_are_refused_at_once() {
-        let (chain, key) = pair();
-        let (_, other_key) = pair();
-        let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
-        assert_eq!(problem(&settings(&chain, Some((&chain, &key)))), "");
-        for (settings, expected) in [
-            (settings("", None), "CA certificate (inline data): holds no certificate"),
-            (settings(broken, None), "CA certificate (inline data): "),
-            (settings(&chain, Some(("", &key))), "client certificate (inline data): holds no"),
-            (settings(&chain, Some((&chain, ""))), "client key (inline data): "),
-            (settings(&chain, Some((&chain, &other_key))), "client certificate (inline data): "),
-        ] {
-            let found = problem(&settings);
-            assert!(found.starts_with(expected), "{found:?} instead of {expected:?}");
-        }
-    }
-
     /// Sends one byte of a body, the next one when it is told to, and so on.
     fn drip(mut stream: impl Read + Write, go_on: &Receiver<()>) {
         let mut request = [0; 4096];
@@ -555,15 +433,5 @@ mod tests {
             assert_eq!(seen, b"abc", "tls: {tls}");
             assert!(waits >= 2, "tls: {tls}");
         }
-    }
-
-    #[test]
-    fn a_token_is_trimmed_and_never_printed() {
-        let token = bearer(b"abc.def\n", &inline("")).expect("a token");
-        assert_eq!(token.as_bytes(), b"Bearer abc.def");
-        assert_eq!(format!("{token:?}"), "Sensitive");
-        let error = bearer(b"\n", &inline("")).expect_err("no token");
-        assert_eq!(error.to_string(), "token (inline data): is empty");
-        assert!(bearer(b"a\nb", &inline("")).is_err());
     }
 }

@@ -9,7 +9,7 @@ use cluster_agent::kube::status::{Activity, WatchStatus};
 use cluster_agent::kube::watch::{self, OnRefusal, Outcome, Spec};
 use cluster_agent::kube::{Cause, Client, Settings};
 use cluster_agent::sync::{Stop, StopSource};
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use crate::kube_server::{
     PATIENCE, Server, answer, chunk, chunked, hold, line, node, page, send, status, word,
@@ -45,6 +45,20 @@ impl Watched {
         for word in words {
             assert_eq!(self.words.recv_timeout(PATIENCE).as_deref(), Ok(*word));
         }
+    }
+
+    /// How the thread ends, which it has to; words that were not looked at are dropped.
+    #[track_caller]
+    fn outcome(self) -> Outcome {
+        loop {
+            match self.words.recv_timeout(PATIENCE) {
+                Ok(_) => {}
+                // The sink, and with it the sender, goes when the thread ends.
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => panic!("the thread does not end"),
+            }
+        }
+        self.thread.join().expect("it does not panic")
     }
 
     #[track_caller]
@@ -262,14 +276,15 @@ fn an_api_that_does_not_exist_is_an_outcome_where_that_is_asked_for() {
     for (code, body) in [(404, "404 page not found\n".to_owned()), (403, status(403, "no"))] {
         let server = Server::start(move |_, stream| answer(stream, code, &body));
         let watched = Watched::start(server.settings(), |spec| spec.on_refusal = OnRefusal::Return);
-        let outcome = watched.thread.join().expect("it does not panic");
+        let status = Arc::clone(&watched.status);
+        let outcome = watched.outcome();
+        assert!(status.is_settled() && !status.snapshot().synced);
         let Outcome::Refused(error) = outcome else { panic!("{outcome:?}") };
         match error.cause {
             Cause::NotFound => assert_eq!(code, 404),
             Cause::Forbidden { .. } => assert_eq!(code, 403),
             cause => panic!("{cause:?}"),
         }
-        assert!(watched.words.is_empty());
     }
 }
 
@@ -300,10 +315,11 @@ fn a_stop_ends_an_open_watch_a_hanging_list_and_a_pause_at_once() {
         }
         drop(watched.stop.take());
         let stopped = Instant::now();
-        let outcome = watched.thread.join().expect("it does not panic");
+        let status = Arc::clone(&watched.status);
+        let outcome = watched.outcome();
         // Milliseconds; more only says that the machine is busy.
         assert!(stopped.elapsed() < Duration::from_secs(2), "{what} took {:?}", stopped.elapsed());
         assert!(matches!(outcome, Outcome::Stopped), "{what}: {outcome:?}");
-        assert_eq!(watched.status.snapshot().activity, Activity::Ended);
+        assert_eq!(status.snapshot().activity, Activity::Ended);
     }
 }

@@ -155,7 +155,10 @@ pub fn run<T: Resource>(
         bad_objects: Throttle::default(),
     };
     let outcome = watch.run(stop);
-    spec.status.set_activity(Activity::Ended);
+    // After a refusal the status keeps saying what is missing.
+    if matches!(outcome, Outcome::Stopped) {
+        spec.status.set_activity(Activity::Ended);
+    }
     outcome
 }
 
