@@ -17,7 +17,7 @@ use ureq::http::Method;
 use super::client::{Client, OBJECT_LIMIT};
 use super::error::{Cause, Error, Result};
 use super::objects::{Resource, null_as_default};
-use super::split::{Item, Problem, Splitter};
+use super::split::{ENVELOPE_LIMIT, Item, Problem, Splitter};
 use super::target::{Target, Verb, encode};
 use super::transport::{Call, Lane};
 
@@ -187,7 +187,7 @@ fn read<T: Resource>(
 
 fn broken(problem: Problem) -> Cause {
     match problem {
-        Problem::EnvelopeTooLarge => Cause::TooLarge { limit: OBJECT_LIMIT as u64 },
+        Problem::EnvelopeTooLarge => Cause::TooLarge { limit: ENVELOPE_LIMIT as u64 },
         Problem::Unfinished => ureq::Error::Io(io::ErrorKind::UnexpectedEof.into()).into(),
     }
 }

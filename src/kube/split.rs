@@ -8,7 +8,7 @@
 use super::client::OBJECT_LIMIT;
 
 /// Envelope of a list: names, a version and a continue token, which holds a key and is under 1 KiB.
-const ENVELOPE_LIMIT: usize = 64 << 10;
+pub(super) const ENVELOPE_LIMIT: usize = 64 << 10;
 
 /// Items larger than this give their buffer back, so that one huge object does not stay for ever.
 const KEEP: usize = 64 << 10;
