@@ -21,7 +21,6 @@ mod signals;
 mod threads;
 mod watches;
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
@@ -297,14 +296,10 @@ fn announce(client: &Client, stop: &Stop) {
 }
 
 fn token_sources(config: &Config) -> tokens::Sources {
-    let beside = |name: &str| config.directory.join(name);
-    let explicit = config.cluster_agent.session_token_path.clone();
-    let others = ["/opt/datadog-agent/run/auth_token", "/tmp/.datadog-auth_token"];
-    let local_files = explicit.into_iter().chain([beside("auth_token")]);
     tokens::Sources {
         configured: Some(config.cluster_agent.auth_token.clone()).filter(|token| !token.is_empty()),
-        shared_file: beside("cluster_agent.auth_token"),
-        local_files: local_files.chain(others.map(PathBuf::from)).collect(),
+        shared_file: config.directory.join("cluster_agent.auth_token"),
+        local_files: config.session_token_files(),
     }
 }
 

@@ -11,9 +11,6 @@ use crate::secret::Secret;
 /// A shorter content is no token but a file that is being written or was cut.
 const SHORTEST: usize = 32;
 
-/// Where the server puts the token when it can write neither to the configured place nor beside its configuration.
-const OTHER_PLACES: [&str; 2] = ["/opt/datadog-agent/run/auth_token", "/tmp/.datadog-auth_token"];
-
 /// What the client goes by.
 #[derive(Debug)]
 pub(super) struct Found {
@@ -26,18 +23,15 @@ pub(super) struct Found {
 /// when it could write no file.
 pub(super) fn find(config: &Config) -> Result<Found, Error> {
     let agent = &config.cluster_agent;
-    let first = agent.session_token_path.clone();
-    let files = first.into_iter().chain([config.directory.join("auth_token")]);
-    let files: Vec<PathBuf> = files.chain(OTHER_PLACES.map(PathBuf::from)).collect();
     let configured = agent.certificate_path.clone();
     let mut problem = None;
-    for file in &files {
-        match read(file) {
+    for file in config.session_token_files() {
+        match read(&file) {
             Ok(token) => {
                 let beside = || Some(file.parent()?.join("ipc_cert.pem"));
                 return Ok(Found { token, certificate: configured.or_else(beside) });
             }
-            Err(error) => problem = problem.or(Some((file.clone(), error))),
+            Err(error) => problem = problem.or(Some((file, error))),
         }
     }
     if !agent.auth_token.is_empty() {

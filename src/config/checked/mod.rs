@@ -146,6 +146,15 @@ impl Config {
             .filter(|secret| !secret.is_empty())
     }
 
+    /// Where the session token of the command line may stand, best first: the server writes it to the first place that
+    /// takes it, and commands look through all of them (spec cli §2.1).
+    pub fn session_token_files(&self) -> Vec<PathBuf> {
+        let explicit = self.cluster_agent.session_token_path.clone();
+        let beside = self.directory.join("auth_token");
+        let others = ["/opt/datadog-agent/run/auth_token", "/tmp/.datadog-auth_token"];
+        explicit.into_iter().chain([beside]).chain(others.map(PathBuf::from)).collect()
+    }
+
     /// What the server needs beyond a command: an API key, and a port for each listener.
     pub(super) fn check_for_server(&self) -> Result<(), Error> {
         if self.datadog.api_key.is_empty() {
