@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! signals ─ logging ─ telemetry ─ health ─ node API ─┬─ dispatcher ◀─ watch-*      until SIGTERM, SIGINT, POST /stop
-//!                                                    ├─ cluster-id
+//!                                                    ├─ cluster-id, leader, leader-address
 //!                                                    └─ api-server (says when it is reached)
 //! ```
 //!
@@ -11,6 +11,7 @@
 //! learn of it, the listeners. The whole of it takes less than the 10 s that are left to it.
 
 mod dispatcher;
+mod election;
 mod error;
 mod hostname;
 mod identity;
@@ -36,7 +37,8 @@ use crate::kube::Client;
 use crate::node_api::{self, ClusterId, Gate, NodeApi, NodeStreams, Parts, tokens};
 use crate::retry::{Backoff, Throttle};
 use crate::sync::{Published, Stop};
-use crate::{health, http, logging, metadata, scrub, telemetry, version};
+use crate::{health, logging, metadata, scrub, telemetry, version};
+use election::{Election, Holder};
 use operator::Facts;
 use watches::{Form, Watches};
 
@@ -83,6 +85,7 @@ pub fn run(loaded: Loaded) -> Result<(), Error> {
 
     let (work, stop) = Stop::new();
     let client = connect(&config, &stop)?;
+    let (election, leadership) = Election::new(&config, client.as_ref().ok(), &telemetry, &health);
     let server = client.as_ref().map(|client| client.server().to_owned()).map_err(Clone::clone);
     let facts = Arc::new(Facts {
         config: config.clone(),
@@ -91,7 +94,7 @@ pub fn run(loaded: Loaded) -> Result<(), Error> {
         hostname: Published::default(),
         server,
         watches: Published::default(),
-        leader_election: Box::new(crate::status::LeaderElection::default),
+        leader_election: Box::new(election.facts()),
         started,
         ending,
     });
@@ -109,7 +112,7 @@ pub fn run(loaded: Loaded) -> Result<(), Error> {
         metadata: hub.clone(),
         cluster_id: cluster_id.clone(),
         operator: facts.clone(),
-        leadership: Arc::new(Alone),
+        leadership,
         checks: None,
         telemetry: telemetry.clone(),
     };
@@ -124,13 +127,16 @@ pub fn run(loaded: Loaded) -> Result<(), Error> {
 
     let work_context =
         Work { config: &config, health: &health, telemetry: &telemetry, stop: &stop };
-    let running = match client {
+    let mut running = match client {
         Ok(client) => work_context.start(client, hub, cluster_id)?,
         Err(reason) => {
             log::error!("{reason}: nothing of the cluster can be served");
             Running::default()
         }
     };
+    let (holder, finder) =
+        election.start(&stop).map_err(|error| Error::Start("the leader election", error))?;
+    running.others.extend(finder);
     facts.watches.set(running.watches.reached());
     name_replica(&config, &facts)?;
     health.set_condition("startup", Probe::Startup, true);
@@ -145,8 +151,13 @@ pub fn run(loaded: Loaded) -> Result<(), Error> {
     health.set_condition("shutdown", Probe::Ready, false);
     drop(work);
     running.join(Instant::now() + JOIN);
+    // Only now: whatever a leader does has ended. The others take over while this replica lingers.
+    let release = holder.map(Holder::release);
     if was_ready {
         thread::sleep(LINGER);
+    }
+    if let Some(release) = release {
+        release.wait();
     }
     api_server.drain(Instant::now() + DRAIN);
     drop((health_server, telemetry_server));
@@ -231,19 +242,6 @@ impl Running {
                 let _ = thread.join();
             }
         }
-    }
-}
-
-/// A replica without leader election does everything itself.
-struct Alone;
-
-impl node_api::Leadership for Alone {
-    fn role(&self) -> node_api::Role {
-        node_api::Role::Leader
-    }
-
-    fn forward(&self, _request: &http::Request, _leader: std::net::IpAddr) -> http::Response {
-        http::message::text(502, "")
     }
 }
 

@@ -87,6 +87,36 @@ struct Known {
     address: IpAddr,
 }
 
+/// The look-ups of one leader's address.
+struct Search {
+    leader: String,
+    /// Since when there is no address.
+    since: Option<Instant>,
+    backoff: Backoff,
+    complaints: Throttle,
+}
+
+/// When the last look-up was, and when the next one is due.
+#[derive(Clone, Copy)]
+struct Due {
+    last: Instant,
+    next: Instant,
+}
+
+/// Why the thread woke up.
+#[derive(PartialEq)]
+enum Reason {
+    Change,
+    Time,
+}
+
+impl Default for Search {
+    fn default() -> Self {
+        let backoff = Backoff::new(PAUSES.0, PAUSES.1);
+        Self { leader: String::new(), since: None, backoff, complaints: Throttle::default() }
+    }
+}
+
 impl LeaderAddress {
     /// A handle that knows nothing until its finder runs.
     pub fn new(client: Client, settings: Settings, leadership: Leadership) -> (Finder, Self) {
@@ -122,59 +152,56 @@ impl LeaderAddress {
 impl Finder {
     /// Keeps the address up to date until `stop`; may be run again after a panic.
     pub fn run(&self, stop: &Stop) {
-        let mut backoff = Backoff::new(PAUSES.0, PAUSES.1);
-        let mut complaints = Throttle::default();
-        let mut missing: Option<(String, Instant)> = None;
-        loop {
+        let mut search = Search::default();
+        let start = Instant::now();
+        let mut next = Some(Due { last: start, next: start });
+        while let Some(reason) = self.wait(stop, next) {
             let State::Follower { leader: Some(leader) } = self.leadership.state() else {
-                if self.wait(stop, None) {
-                    return;
-                }
+                next = None;
                 continue;
             };
-            let found = lookup(&self.client, &self.settings, &leader);
-            let now = Instant::now();
-            let pause = match found {
-                Ok(address) => {
-                    backoff.reset();
-                    complaints.reset();
-                    missing = None;
-                    self.publish(leader, address);
-                    KEPT
-                }
-                Err(error) => {
-                    if matches!(error, Error::NotFound { .. }) {
-                        self.known.set(None);
-                    }
-                    let since = match &missing {
-                        Some((name, since)) if *name == leader => *since,
-                        _ => missing.insert((leader.clone(), now)).1,
-                    };
-                    // A new leader's pod needs a moment to appear among the endpoints.
-                    if now - since >= self.settings.lease.min(PAUSES.1)
-                        && complaints.admit(now).is_some()
-                    {
-                        self.complain(&leader, &error, now - since);
-                    }
-                    backoff.next_pause()
-                }
-            };
-            if self.wait(stop, Some((now, pause))) {
-                return;
+            // Something else than the leader changed.
+            if next.is_some() && reason == Reason::Change && search.leader == leader {
+                continue;
             }
+            let now = Instant::now();
+            if search.leader != leader {
+                search = Search { leader, since: Some(now), ..Search::default() };
+            }
+            let pause = self.look(&mut search);
+            next = Some(Due { last: now, next: Instant::now() + pause });
         }
     }
 
-    fn publish(&self, leader: String, address: IpAddr) {
-        let same = self
-            .known
-            .get()
-            .as_ref()
-            .as_ref()
-            .is_some_and(|known| known.leader == leader && known.address == address);
-        if !same {
+    /// One look-up, and the pause until the next.
+    fn look(&self, search: &mut Search) -> Duration {
+        let error = match lookup(&self.client, &self.settings, &search.leader) {
+            Ok(address) => {
+                self.publish(&search.leader, address);
+                *search =
+                    Search { leader: std::mem::take(&mut search.leader), ..Search::default() };
+                return KEPT;
+            }
+            Err(error) => error,
+        };
+        if matches!(error, Error::NotFound { .. }) {
+            self.known.set(None);
+        }
+        let now = Instant::now();
+        let missing = now - *search.since.get_or_insert(now);
+        // A new leader's pod needs a moment to appear among the endpoints.
+        if missing >= self.settings.lease.min(PAUSES.1) && search.complaints.admit(now).is_some() {
+            self.complain(&search.leader, &error, missing);
+        }
+        search.backoff.next_pause()
+    }
+
+    fn publish(&self, leader: &str, address: IpAddr) {
+        let known = self.known.get();
+        let is_same = |known: &Known| known.leader == leader && known.address == address;
+        if !known.as_ref().as_ref().is_some_and(is_same) {
             info!("the leader \"{leader}\" is at {address}");
-            self.known.set(Some(Known { leader, address }));
+            self.known.set(Some(Known { leader: leader.to_owned(), address }));
         }
     }
 
@@ -188,30 +215,27 @@ impl Finder {
         }
     }
 
-    /// Waits until a look-up is due: after the pause, at a change, or (not too often) at a doubt; true means stop.
-    fn wait(&self, stop: &Stop, last: Option<(Instant, Duration)>) -> bool {
-        let due = match last {
-            Some((time, pause)) => crossbeam_channel::at(time + pause),
-            None => crossbeam_channel::never(),
-        };
+    /// Waits until there may be something to look up; `None` means stop.
+    fn wait(&self, stop: &Stop, due: Option<Due>) -> Option<Reason> {
+        let time = due.map_or_else(crossbeam_channel::never, |due| crossbeam_channel::at(due.next));
         crossbeam_channel::select! {
-            recv(stop.receiver()) -> _ => true,
-            recv(self.changes) -> _ => false,
-            recv(due) -> _ => false,
+            recv(stop.receiver()) -> _ => None,
+            recv(self.changes) -> _ => Some(Reason::Change),
+            recv(time) -> _ => Some(Reason::Time),
             recv(self.doubts) -> _ => {
-                let earliest = last.map_or_else(Instant::now, |(time, _)| time + SHORTEST_PAUSE);
-                stop.wait_until(earliest)
+                let earliest = due.map_or_else(Instant::now, |due| due.last + SHORTEST_PAUSE);
+                (!stop.wait_until(earliest)).then_some(Reason::Time)
             }
         }
     }
 }
 
 /// A search in one of the two forms that endpoints have.
-type Search = fn(&Client, &Settings, &str) -> Result<Option<IpAddr>, RequestError>;
+type Form = fn(&Client, &Settings, &str) -> Result<Option<IpAddr>, RequestError>;
 
 /// Asks the API server for the address of the pod `leader`.
 pub fn lookup(client: &Client, settings: &Settings, leader: &str) -> Result<IpAddr, Error> {
-    let (first, second): (Search, Search) =
+    let (first, second): (Form, Form) =
         if settings.slices { (in_slices, in_endpoints) } else { (in_endpoints, in_slices) };
     let found = match first(client, settings, leader) {
         Err(RequestError { cause: Cause::Forbidden { .. } | Cause::NotFound, .. }) => {

@@ -72,6 +72,11 @@ struct Metrics {
     failures: Counter,
 }
 
+/// Shows in the metrics what this replica is, where there is no election to show it.
+pub fn show_leading(telemetry: &Registry, leads: bool) {
+    Metrics::new(telemetry).show(leads);
+}
+
 impl Candidate {
     /// Takes part in the election until `stop`, then releases the lock. All work that only a leader may do must have
     /// ended before that token is pulled.

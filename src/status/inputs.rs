@@ -105,6 +105,10 @@ pub enum LeaderElection {
         renewed: Option<SystemTime>,
         /// How often the holder changed.
         transitions: u64,
+        /// What this replica is: `leader`, `follower` or `unknown`.
+        role: String,
+        /// The lock object: its kind, name and namespace.
+        lock: String,
     },
 }
 

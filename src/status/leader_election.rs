@@ -23,7 +23,7 @@ pub(super) fn section(inputs: &Inputs) -> Section {
             text.line(2, format_args!("Error: {error}"));
             json!({ "status": "Failing", "error": error })
         }
-        LeaderElection::Running { leader, acquired, renewed, transitions } => {
+        LeaderElection::Running { leader, acquired, renewed, transitions, role, lock } => {
             let (acquired, renewed) = (date(*acquired), date(*renewed));
             let transitions = format!("{transitions} transitions");
             text.line(2, "Leader Election Status:  Running");
@@ -37,6 +37,8 @@ pub(super) fn section(inputs: &Inputs) -> Section {
                 "acquiredTime": acquired,
                 "renewedTime": renewed,
                 "transitions": transitions,
+                "role": role,
+                "lock": lock,
             })
         }
     };
@@ -45,6 +47,16 @@ pub(super) fn section(inputs: &Inputs) -> Section {
         text: text.finish(),
         keys: vec![("leaderelection", keys)],
     }
+}
+
+/// What this replica is and by which object, in a section of its own: scripts know the lines of the other one.
+pub(super) fn lock(inputs: &Inputs) -> Section {
+    let mut text = Text::default();
+    if let LeaderElection::Running { role, lock, .. } = &inputs.leader_election {
+        text.line(2, format_args!("Lock: {lock}"));
+        text.line(2, format_args!("Role of this replica: {role}"));
+    }
+    Section { title: "Leader Election Lock".into(), text: text.finish(), keys: Vec::new() }
 }
 
 fn date(time: Option<SystemTime>) -> String {

@@ -29,13 +29,14 @@ const HEADERS: [fn(&Inputs) -> Section; 2] = [header::process, header::hostname]
 const HEADER: &str = "header";
 
 /// The sections: the collector first, the others in alphabetical order.
-const SECTIONS: [fn(&Inputs) -> Section; 8] = [
+const SECTIONS: [fn(&Inputs) -> Section; 9] = [
     fixed::collector,
     fixed::admission_controller,
     fixed::cluster_checks,
     fixed::custom_metrics,
     kubernetes::section,
     leader_election::section,
+    leader_election::lock,
     proxy::section,
     fixed::remote_configuration,
 ];

@@ -54,6 +54,8 @@ pub(super) fn inputs() -> Inputs {
             acquired: Some(at(1_763_996_400_000)),
             renewed: Some(at(1_764_000_000_000)),
             transitions: 3,
+            role: "leader".to_owned(),
+            lock: "configmaps \"datadog-leader-election\" in namespace \"monitoring\"".to_owned(),
         },
         proxy: Proxy {
             https: Some("http://relay:3128".to_owned()),
@@ -143,6 +145,12 @@ Leader Election
   Last Acquisition of the lease: Mon, 24 Nov 2025 15:00:00 UTC
   Renewed leadership: Mon, 24 Nov 2025 16:00:00 UTC
   Number of leader transitions: 3 transitions
+
+====================
+Leader Election Lock
+====================
+  Lock: configmaps \"datadog-leader-election\" in namespace \"monitoring\"
+  Role of this replica: leader
 
 =====
 Proxy

@@ -7,6 +7,7 @@ mod contract;
 mod endpoints;
 mod faults;
 mod healing;
+mod leader;
 mod life;
 mod metadata;
 mod stage;

@@ -372,7 +372,7 @@ fn a_release_that_meets_a_conflict_is_tried_once_more() {
 
 #[test]
 fn a_release_ends_within_its_time_whatever_the_server_does() {
-    for (lease, limit) in [(60, 5.0), (4, 2.0)] {
+    for (lease, limit) in [(60, 4.0), (4, 2.0)] {
         let mut bench = bench_with(settings(lease), None);
         bench.run_for(seconds(0.5));
         bench.behaviour = hanging;
