@@ -132,11 +132,13 @@ impl Voice {
             if old.get(&(namespace.clone(), pod.clone())) != Some(services) {
                 let tags: Vec<String> =
                     services.iter().map(|service| format!("kube_service:{service}")).collect();
-                self.screen.say(self.name, &format!("{namespace}/{pod:<28} {}", tags.join(" ")));
+                let pod = format!("{namespace}/{pod}");
+                self.screen.say(self.name, &format!("{pod:<36}  {}", tags.join(" ")));
             }
         }
         for (namespace, pod) in old.keys().filter(|pod| !services.contains_key(pod)) {
-            self.screen.say(self.name, &format!("{namespace}/{pod:<28} gone"));
+            let pod = format!("{namespace}/{pod}");
+            self.screen.say(self.name, &format!("{pod:<36}  gone"));
         }
     }
 }

@@ -76,15 +76,9 @@ fn show(screen: &Screen, world: &mut dyn World) -> Result<(), String> {
     step(screen, world, &agents, "Add a service cart-canary in front of the same pods", |world| {
         world.add_service("cart-canary", "cart");
     })?;
-    step(
-        screen,
-        world,
-        &agents,
-        "Delete a payments pod, its replacement starts elsewhere",
-        |world| {
-            world.replace_pod("payments");
-        },
-    )?;
+    step(screen, world, &agents, "Delete a payments pod, a replacement starts", |world| {
+        world.replace_pod("payments");
+    })?;
 
     screen.title(&format!("The API server goes away for {} s", OUTAGE.as_secs()));
     world.stop_api_server();

@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use serde_json::json;
+
 use super::harness::{self, Cluster, Command, NODES, Namespace, PATIENCE, Replica, wait_until};
 use super::support::node_agent::NodeAgent;
 use super::world::{Services, World, services_of};
@@ -31,6 +33,11 @@ impl Real {
         let cluster = Cluster::shared();
         let namespace =
             |hint| -> &'static Namespace<'static> { Box::leak(Box::new(cluster.namespace(hint))) };
+        // Two nodes have an Agent in the demonstration; what happens on a third one nobody would see.
+        let closed = json!({
+            "apiVersion": "v1", "kind": "Node", "metadata": {"name": NODES[2]}, "spec": {"unschedulable": true},
+        });
+        cluster.api().apply(&closed).unwrap_or_else(|error| panic!("{}: {error}", NODES[2]));
         let (shop, agents) = (namespace("shop"), namespace("agents"));
         let mut world = Self { binary, cluster, shop, agents, replica: None, services: Vec::new() };
         for (app, replicas) in SHOP {
