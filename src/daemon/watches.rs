@@ -191,8 +191,7 @@ impl Alternating<'_> {
 
 fn complain(complaints: &mut Throttle, error: &Error, next: Form) {
     if complaints.admit(Instant::now()).is_some() {
-        let remedy = error.remedy().map(|remedy| format!("; {remedy}")).unwrap_or_default();
-        log::warn!("{error}, reading {} instead{remedy}", next.name());
+        log::warn!("{error}; reading {} instead", next.name());
     }
 }
 

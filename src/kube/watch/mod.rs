@@ -197,13 +197,15 @@ impl<B: Fn(), S> Watch<'_, B, S> {
                             return Outcome::Stopped;
                         }
                         self.machine.list_failed(Instant::now(), &error.cause);
-                        self.report(&error);
                         let is_refusal =
                             matches!(error.cause, Cause::NotFound | Cause::Forbidden { .. });
                         let is_first = !self.spec.status.snapshot().synced;
+                        self.note(&error);
                         if is_refusal && is_first && self.spec.on_refusal == OnRefusal::Return {
+                            // What it means, and whether it is news, the caller knows.
                             return Outcome::Refused(error);
                         }
+                        self.complain(&error);
                     }
                 }
                 Action::Watch { version, time } => {
@@ -211,7 +213,9 @@ impl<B: Fn(), S> Watch<'_, B, S> {
                         if stop.is_stopped() {
                             return Outcome::Stopped;
                         }
-                        self.report(&Error::new(Verb::Watch, &self.spec.target, cause));
+                        let error = Error::new(Verb::Watch, &self.spec.target, cause);
+                        self.note(&error);
+                        self.complain(&error);
                     }
                 }
             }
@@ -353,7 +357,8 @@ impl<B: Fn(), S> Watch<'_, B, S> {
         }
     }
 
-    fn report(&mut self, error: &Error) {
+    /// Puts a failure into the status.
+    fn note(&mut self, error: &Error) {
         let activity = match error.cause {
             Cause::Forbidden { .. } => Activity::Forbidden,
             Cause::NotFound => Activity::Missing,
@@ -361,13 +366,21 @@ impl<B: Fn(), S> Watch<'_, B, S> {
         };
         self.spec.status.failed(activity, error, SystemTime::now());
         self.failing = true;
+    }
+
+    /// Logs a failure, the first one and then one a minute.
+    fn complain(&mut self, error: &Error) {
         if let Some(held_back) = self.failures.admit(Instant::now()) {
             let remedy = match (&error.cause, error.remedy()) {
                 // The text of a refusal has the rule in it.
                 (Cause::Forbidden { .. }, _) | (_, None) => String::new(),
                 (_, Some(remedy)) => format!("; {remedy}"),
             };
-            warn!("{error}{remedy}; trying again ({held_back} like this were not logged)");
+            let held_back = match held_back {
+                0 => String::new(),
+                count => format!(" ({count} like this were not logged)"),
+            };
+            warn!("{error}{remedy}; trying again{held_back}");
         }
     }
 }
