@@ -5,6 +5,7 @@
 //! snapshots. `ARCHITECTURE.md` draws the flow and the rooms; each module opens with its own purpose and limits.
 
 pub mod applets;
+pub mod checks;
 pub mod cli;
 pub mod config;
 pub mod daemon;

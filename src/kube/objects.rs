@@ -201,6 +201,8 @@ pub struct Endpoint {
 pub struct EndpointConditions {
     /// `None` means ready.
     pub ready: Option<bool>,
+    /// `None` means that it is not.
+    pub terminating: Option<bool>,
 }
 
 /// A port that endpoints offer.
