@@ -6,7 +6,9 @@
 
 mod arguments;
 mod client;
+mod cluster_checks;
 mod config;
+mod config_check;
 mod error;
 mod health;
 mod help;
@@ -29,9 +31,11 @@ use session::Session;
 const FAILURE: u8 = 255;
 
 /// The commands, in the order of the help.
-const COMMANDS: [Command; 8] = [
+const COMMANDS: [Command; 10] = [
     start::COMMAND,
+    cluster_checks::COMMAND,
     config::COMMAND,
+    config_check::COMMAND,
     health::COMMAND,
     help::COMMAND,
     metamap::COMMAND,

@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, select, tick};
 
+use super::checks::Duty;
+use crate::checks::owner::Request;
 use crate::health::Heartbeat;
-use crate::kube::objects::{EndpointSlice, Endpoints, Namespace, Node};
+use crate::kube::objects::{EndpointSlice, Endpoints, Namespace, Node, Service};
 use crate::kube::watch::Event;
 use crate::metadata::{Core, Hub, Optional};
 use crate::sync::Stop;
@@ -21,8 +23,8 @@ const INBOX: usize = 256;
 /// must reach its node, less than the window in which streams gather changes.
 const COALESCE: Duration = Duration::from_millis(100);
 
-/// How often the thread says that it is alive; a third of the 15 s in which it must.
-const BEAT: Duration = Duration::from_secs(5);
+/// How often the thread looks at what is due by time, and says that it is alive.
+const TICK: Duration = Duration::from_secs(1);
 
 /// What happened in the cluster.
 #[derive(Debug)]
@@ -35,6 +37,10 @@ pub enum Message {
     Node(Event<Node>),
     /// A step of the Namespaces.
     Namespace(Event<Namespace>),
+    /// A step of the Services.
+    Service(Event<Service>),
+    /// A question about cluster checks.
+    Check(Request),
     /// The API server forbids reading a kind.
     Forbidden(Optional),
 }
@@ -44,43 +50,83 @@ pub fn inbox() -> (Sender<Message>, Receiver<Message>) {
     crossbeam_channel::bounded(INBOX)
 }
 
+/// What the thread owns.
+pub struct Cores {
+    /// Services, nodes and namespaces.
+    pub metadata: Core,
+    /// Cluster checks, where they are on.
+    pub checks: Option<Duty>,
+}
+
 /// Applies and publishes until `stop`.
 pub fn run(
-    mut core: Core,
+    mut cores: Cores,
     hub: &Hub,
     inbox: &Receiver<Message>,
     heartbeat: &Heartbeat,
     stop: &Stop,
 ) {
-    let beat = tick(BEAT);
+    let tick = tick(TICK);
     heartbeat.beat(Instant::now());
     loop {
         select! {
             recv(inbox) -> message => {
                 // Every sender gone means that every watch thread has ended.
                 let Ok(message) = message else { return };
-                apply(&mut core, message);
+                cores.apply(message);
                 let deadline = Instant::now() + COALESCE;
                 while let Ok(message) = inbox.try_recv() {
-                    apply(&mut core, message);
+                    cores.apply(message);
                     if Instant::now() >= deadline {
                         break;
                     }
                 }
-                core.publish(hub);
+                cores.metadata.publish(hub);
+                if let Some(checks) = &mut cores.checks {
+                    checks.advance();
+                }
             }
-            recv(beat) -> _ => heartbeat.beat(Instant::now()),
+            recv(tick) -> _ => {
+                heartbeat.beat(Instant::now());
+                if let Some(checks) = &mut cores.checks {
+                    checks.advance();
+                    checks.count();
+                }
+            }
             recv(stop.receiver()) -> _ => return,
         }
     }
 }
 
-fn apply(core: &mut Core, message: Message) {
-    match message {
-        Message::EndpointSlice(event) => core.apply_endpoint_slice(event),
-        Message::Endpoints(event) => core.apply_endpoints(event),
-        Message::Node(event) => core.apply_node(event),
-        Message::Namespace(event) => core.apply_namespace(event),
-        Message::Forbidden(kind) => core.set_forbidden(kind),
+impl Cores {
+    fn apply(&mut self, message: Message) {
+        let checks = self.checks.as_mut();
+        match message {
+            Message::EndpointSlice(event) => {
+                if let Some(checks) = checks {
+                    checks.checks().catalog().apply_endpoint_slice(&event);
+                }
+                self.metadata.apply_endpoint_slice(event);
+            }
+            Message::Endpoints(event) => {
+                if let Some(checks) = checks {
+                    checks.checks().catalog().apply_endpoints(&event);
+                }
+                self.metadata.apply_endpoints(event);
+            }
+            Message::Service(event) => {
+                if let Some(checks) = checks {
+                    checks.checks().catalog().apply_service(&event);
+                }
+            }
+            Message::Check(request) => {
+                if let Some(checks) = checks {
+                    checks.answer(request);
+                }
+            }
+            Message::Node(event) => self.metadata.apply_node(event),
+            Message::Namespace(event) => self.metadata.apply_namespace(event),
+            Message::Forbidden(kind) => self.metadata.set_forbidden(kind),
+        }
     }
 }

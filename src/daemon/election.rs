@@ -105,6 +105,11 @@ impl Election {
         move || record(&leadership, obstacle.as_deref())
     }
 
+    /// The handle that says whether this replica leads.
+    pub fn handle(&self) -> Leadership {
+        self.leadership.clone()
+    }
+
     /// Starts the threads `leader` and `leader-address`; the latter ends with `stop`, the former is handed out to be
     /// ended last.
     ///

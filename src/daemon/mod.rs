@@ -10,6 +10,7 @@
 //! is away. At the end readiness goes first, then the work, then, after a moment in which other parts of the cluster
 //! learn of it, the listeners. The whole of it takes less than the 10 s that are left to it.
 
+mod checks;
 mod dispatcher;
 mod election;
 mod error;
@@ -26,7 +27,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 pub use error::Error;
 
@@ -38,9 +39,11 @@ use crate::node_api::{self, ClusterId, Gate, NodeApi, NodeStreams, Parts, tokens
 use crate::retry::{Backoff, Throttle};
 use crate::sync::{Published, Stop};
 use crate::{health, logging, metadata, scrub, telemetry, version};
+use checks::{CheckRoutes, Duty};
+use dispatcher::{Cores, Message};
 use election::{Election, Holder};
 use operator::Facts;
-use watches::{Form, Watches};
+use watches::{Form, Wanted, Watches};
 
 /// How often the main thread looks whether everything was listed, while it was not.
 const SETTLING: Duration = Duration::from_millis(50);
@@ -87,6 +90,12 @@ pub fn run(loaded: Loaded) -> Result<(), Error> {
     let client = connect(&config, &stop)?;
     let (election, leadership) = Election::new(&config, client.as_ref().ok(), &telemetry, &health);
     let server = client.as_ref().map(|client| client.server().to_owned()).map_err(Clone::clone);
+    let (inbox, received) = dispatcher::inbox();
+    let check_counts = Arc::new(Published::default());
+    let check_duty = checks::build(&config)
+        .map(|checks| Duty::new(checks, election.handle(), check_counts.clone(), &telemetry));
+    let check_routes =
+        check_duty.is_some().then(|| Arc::new(CheckRoutes::new(inbox.clone(), election.handle())));
     let facts = Arc::new(Facts {
         config: config.clone(),
         settings: Mutex::new(loaded.settings),
@@ -95,6 +104,8 @@ pub fn run(loaded: Loaded) -> Result<(), Error> {
         server,
         watches: Published::default(),
         leader_election: Box::new(election.facts()),
+        leadership: leadership.clone(),
+        checks: check_routes.is_some().then_some(check_counts),
         started,
         ending,
     });
@@ -113,7 +124,7 @@ pub fn run(loaded: Loaded) -> Result<(), Error> {
         cluster_id: cluster_id.clone(),
         operator: facts.clone(),
         leadership,
-        checks: None,
+        checks: check_routes.map(|routes| routes as Arc<dyn node_api::ClusterChecks>),
         telemetry: telemetry.clone(),
     };
     let streams = NodeStreams::new(gate, hub.clone(), config.cluster_agent.max_streams, &telemetry);
@@ -128,7 +139,12 @@ pub fn run(loaded: Loaded) -> Result<(), Error> {
     let work_context =
         Work { config: &config, health: &health, telemetry: &telemetry, stop: &stop };
     let mut running = match client {
-        Ok(client) => work_context.start(client, hub, cluster_id)?,
+        Ok(client) => {
+            let collect_services = config.metadata.map_services;
+            let metadata = metadata::Core::new(metadata::Settings { collect_services });
+            let cores = Cores { metadata, checks: check_duty };
+            work_context.start(client, cores, (inbox, received), hub, cluster_id)?
+        }
         Err(reason) => {
             log::error!("{reason}: nothing of the cluster can be served");
             Running::default()
@@ -185,17 +201,18 @@ impl Work<'_> {
     fn start(
         &self,
         client: Client,
+        cores: Cores,
+        (inbox, received): (Sender<Message>, Receiver<Message>),
         hub: metadata::Hub,
         cluster_id: ClusterId,
     ) -> Result<Running, Error> {
-        let (inbox, received) = dispatcher::inbox();
-        let collect_services = self.config.metadata.map_services;
-        let core = metadata::Core::new(metadata::Settings { collect_services });
+        let sources = checks::sources(self.config);
+        let with_checks = cores.checks.is_some();
         let heartbeat = self.health.heartbeat("dispatcher");
         let mut running = Running::default();
         let stop = self.stop.clone();
         running.spawn("dispatcher", move || {
-            dispatcher::run(core, &hub, &received, &heartbeat, &stop)
+            dispatcher::run(cores, &hub, &received, &heartbeat, &stop)
         })?;
         let context = watches::Context {
             client: client.clone(),
@@ -207,7 +224,12 @@ impl Work<'_> {
         };
         let form =
             if self.config.kubernetes.use_endpoint_slices { Form::Slices } else { Form::Endpoints };
-        running.watches = Watches::start(&context, collect_services.then_some(form))
+        let endpoints = self.config.metadata.map_services || (with_checks && sources.endpoints);
+        let wanted = Wanted {
+            endpoints: endpoints.then_some(form),
+            services: with_checks && (sources.services || sources.endpoints),
+        };
+        running.watches = Watches::start(&context, wanted)
             .map_err(|error| Error::Start("a watch thread", error))?;
 
         let (own, stop) = (client.clone(), self.stop.clone());

@@ -9,11 +9,12 @@ use crossbeam_channel::Sender;
 use super::hostname::{self, Hostname};
 use super::signals::Reason;
 use super::watches::Reached;
+use crate::checks::owner::{Counts, Warmth};
 use crate::config::{self, ChangeError, Config, LogLevel, Settings};
 use crate::health::{Probe, Registry, Report};
 use crate::kube::status::{Activity, Snapshot};
 use crate::logging;
-use crate::node_api::{Format, Operator, RuntimeSetting, Setting, SettingError};
+use crate::node_api::{self, Format, Operator, Role, RuntimeSetting, Setting, SettingError};
 use crate::status;
 use crate::sync::Published;
 
@@ -33,6 +34,10 @@ pub struct Facts {
     pub watches: Published<Reached>,
     /// The election's record as the status page shows it.
     pub leader_election: Box<dyn Fn() -> status::LeaderElection + Send + Sync>,
+    /// Whether this replica leads.
+    pub leadership: Arc<dyn node_api::Leadership>,
+    /// Numbers about the cluster checks; `None` while they are off.
+    pub checks: Option<Arc<Published<Counts>>>,
     /// When the process started.
     pub started: SystemTime,
     /// Asks the process to end.
@@ -62,6 +67,10 @@ impl Facts {
                 resources: self.watches.get().snapshots().into_iter().map(resource).collect(),
             },
             leader_election: (self.leader_election)(),
+            cluster_checks: self
+                .checks
+                .as_ref()
+                .map(|counts| checks(&counts.get(), self.leadership.role())),
             proxy: status::Proxy {
                 http: config.proxy.http.as_ref().map(ToString::to_string),
                 https: config.proxy.https.as_ref().map(ToString::to_string),
@@ -164,6 +173,23 @@ impl Operator for Facts {
     fn stop(&self) {
         // A full channel means that the process was asked to end already.
         let _ = self.ending.try_send(Reason::Request);
+    }
+}
+
+fn checks(counts: &Counts, role: Role) -> status::ClusterChecks {
+    let role = match role {
+        Role::Unknown => status::ChecksRole::Unknown,
+        Role::Follower(leader) => status::ChecksRole::Follower { leader },
+        Role::Leader => {
+            status::ChecksRole::Leader { warming_up: counts.leading != Some(Warmth::Active) }
+        }
+    };
+    status::ClusterChecks {
+        role,
+        nodes: counts.dispatched.len(),
+        dispatched: counts.dispatched.iter().map(|(_, number)| number).sum(),
+        dangling: counts.dangling,
+        names: counts.names.clone(),
     }
 }
 

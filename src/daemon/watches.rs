@@ -14,7 +14,7 @@ use crossbeam_channel::Sender;
 use super::dispatcher::Message;
 use super::threads;
 use crate::health::{Heartbeat, Registry};
-use crate::kube::objects::{EndpointSlice, Endpoints, Namespace, Node, Resource};
+use crate::kube::objects::{EndpointSlice, Endpoints, Namespace, Node, Resource, Service};
 use crate::kube::status::{Activity, Snapshot, WatchStatus};
 use crate::kube::watch::{self, Event, OnRefusal, Outcome, Spec};
 use crate::kube::{Client, Error};
@@ -43,6 +43,15 @@ pub struct Context {
     pub stop: Stop,
 }
 
+/// Which resources are needed besides Nodes and Namespaces.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wanted {
+    /// The form of endpoints to ask first.
+    pub endpoints: Option<Form>,
+    /// Services, for the checks in their annotations.
+    pub services: bool,
+}
+
 /// The threads and their states.
 #[derive(Default)]
 pub struct Watches {
@@ -54,7 +63,7 @@ pub struct Watches {
 struct States {
     /// In the order of their first use.
     all: Vec<Arc<WatchStatus>>,
-    /// `None` while services are not mapped at all.
+    /// `None` while nobody needs endpoints.
     endpoints: Option<EndpointSource>,
     others: Vec<Arc<WatchStatus>>,
 }
@@ -70,17 +79,20 @@ enum EndpointSource {
 pub struct Reached(Arc<Mutex<States>>);
 
 impl Watches {
-    /// Watches Nodes, Namespaces and, with `services` telling which form to ask first, the endpoints.
+    /// Watches Nodes, Namespaces and what `wanted` asks for.
     ///
     /// # Errors
     /// When a thread cannot be started.
-    pub fn start(context: &Context, services: Option<Form>) -> io::Result<Self> {
+    pub fn start(context: &Context, wanted: Wanted) -> io::Result<Self> {
         let mut watches = Self::default();
-        if let Some(first) = services {
+        if let Some(first) = wanted.endpoints {
             watches.start_endpoints(context.clone(), first)?;
         }
-        watches.start_one::<Node>(context, Optional::Nodes, Message::Node)?;
-        watches.start_one::<Namespace>(context, Optional::Namespaces, Message::Namespace)?;
+        if wanted.services {
+            watches.start_one::<Service>(context, None, Message::Service)?;
+        }
+        watches.start_one::<Node>(context, Some(Optional::Nodes), Message::Node)?;
+        watches.start_one::<Namespace>(context, Some(Optional::Namespaces), Message::Namespace)?;
         Ok(watches)
     }
 
@@ -99,7 +111,7 @@ impl Watches {
     fn start_one<T: Resource>(
         &mut self,
         context: &Context,
-        kind: Optional,
+        optional: Option<Optional>,
         wrap: fn(Event<T>) -> Message,
     ) -> io::Result<()> {
         let spec = spec::<T>(context, OnRefusal::Wait);
@@ -112,6 +124,7 @@ impl Watches {
         let body = move || {
             let beat = || {
                 heartbeat.beat(Instant::now());
+                let Some(kind) = optional else { return };
                 let state = spec.status.snapshot();
                 if state.activity == Activity::Forbidden && !state.synced {
                     let _ = context.inbox.send(Message::Forbidden(kind));

@@ -23,6 +23,9 @@ pub trait ClusterChecks: Send + Sync {
     /// The state of the assignment, on any replica.
     fn state(&self) -> Response;
 
+    /// What the sources of checks yield, before any assignment, on any replica.
+    fn config_check(&self) -> Response;
+
     /// Spreads the checks anew.
     fn rebalance(&self, body: &[u8]) -> Response;
 

@@ -120,6 +120,7 @@ pub(super) const ROUTES: &[Route] = &[
     get("/status/health", Internal, "getHealth", local::health),
     get("/status/sections", Internal, "getStatusSections", local::status_sections),
     get("/status/section/{section}", Internal, "getStatusSection", local::status_section),
+    get("/config-check", Internal, "getConfigCheck", checks::config_check),
     get("/config", Internal, "getConfig", local::config),
     get("/config/list-runtime", Internal, "getRuntimeSettings", local::runtime_settings),
     get("/config/{setting}", Internal, "getSetting", local::setting),

@@ -20,15 +20,6 @@ pub(super) fn admission_controller(_: &Inputs) -> Section {
     disabled("Admission Controller", "admissionWebhook", reason)
 }
 
-/// The key is absent where cluster checks are off (spec cli §4.5).
-pub(super) fn cluster_checks(_: &Inputs) -> Section {
-    Section {
-        title: "Cluster Checks Dispatching".into(),
-        text: "  Not Enabled\n".to_owned(),
-        keys: Vec::new(),
-    }
-}
-
 /// No external metrics are served.
 pub(super) fn custom_metrics(_: &Inputs) -> Section {
     let reason = "The external metrics provider is not enabled on the Cluster Agent";

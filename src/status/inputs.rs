@@ -1,6 +1,7 @@
 //! The facts of which the status document is made: plain data, collected by the caller at one moment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::SystemTime;
 
 /// Everything the document shows. A later room adds its facts as one more field here.
@@ -16,6 +17,8 @@ pub struct Inputs {
     pub kubernetes: Kubernetes,
     /// The election among the replicas.
     pub leader_election: LeaderElection,
+    /// The assignment of cluster checks; `None` while they are off.
+    pub cluster_checks: Option<ClusterChecks>,
     /// The proxies in force for traffic to the outside.
     pub proxy: Proxy,
     /// Facts that could not be collected, one sentence each.
@@ -109,6 +112,39 @@ pub enum LeaderElection {
         role: String,
         /// The lock object: its kind, name and namespace.
         lock: String,
+    },
+}
+
+/// The assignment of cluster checks.
+#[derive(Clone, Debug, Default)]
+pub struct ClusterChecks {
+    /// What this replica does with them.
+    pub role: ChecksRole,
+    /// Nodes that report.
+    pub nodes: usize,
+    /// Configurations that a node runs.
+    pub dispatched: usize,
+    /// Configurations that no node runs.
+    pub dangling: usize,
+    /// Names of the checks.
+    pub names: BTreeSet<String>,
+}
+
+/// What this replica does with cluster checks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ChecksRole {
+    /// The election is not decided.
+    #[default]
+    Unknown,
+    /// It assigns them.
+    Leader {
+        /// Whether nodes are still gathered.
+        warming_up: bool,
+    },
+    /// Another replica does.
+    Follower {
+        /// Its address, when it is known.
+        leader: Option<IpAddr>,
     },
 }
 

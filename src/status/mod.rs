@@ -4,6 +4,7 @@
 //! from the facts to a title, a text and the keys it adds to the JSON object. A room that wants to be seen adds its
 //! facts to [`Inputs`], a file with its function, and a row to [`SECTIONS`].
 
+mod cluster_checks;
 mod fixed;
 mod header;
 mod inputs;
@@ -18,7 +19,10 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-pub use inputs::{Header, Hostname, Inputs, Kubernetes, LeaderElection, Proxy, Resource};
+pub use inputs::{
+    ChecksRole, ClusterChecks, Header, Hostname, Inputs, Kubernetes, LeaderElection, Proxy,
+    Resource,
+};
 
 use layout::Text;
 
@@ -32,7 +36,7 @@ const HEADER: &str = "header";
 const SECTIONS: [fn(&Inputs) -> Section; 9] = [
     fixed::collector,
     fixed::admission_controller,
-    fixed::cluster_checks,
+    cluster_checks::section,
     fixed::custom_metrics,
     kubernetes::section,
     leader_election::section,

@@ -49,6 +49,7 @@ pub(super) fn inputs() -> Inputs {
                 error: None,
             }],
         },
+        cluster_checks: None,
         leader_election: LeaderElection::Running {
             leader: "dca-6c9f7-abcde".to_owned(),
             acquired: Some(at(1_763_996_400_000)),

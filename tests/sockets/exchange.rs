@@ -7,8 +7,7 @@ use cluster_agent::http::Limits;
 
 use crate::listener::{Listener, eventually};
 use crate::tls_client::{
-    Answer, Offer, PATIENCE, client_config, connect, connect_plain, connect_with, exchange,
-    read_answer, read_head_answer,
+    Answer, PATIENCE, connect, connect_plain, exchange, read_answer, read_head_answer,
 };
 
 fn plain(request: impl AsRef<[u8]>) -> Answer {
@@ -262,55 +261,4 @@ fn node_api_32_idle_connections_and_half_requests_end_in_time() {
     assert!(is_closed(&mut half));
     assert!(sent.elapsed() >= limits.request * 9 / 10, "closed after {:?}", sent.elapsed());
     eventually("the end of all connections", || listener.threads() == 1);
-}
-
-#[test]
-fn node_api_33_two_hundred_pollers_are_served_without_error_or_delay() {
-    const CLIENTS: usize = 200;
-    const PERIOD: Duration = Duration::from_millis(100);
-    const TIME: Duration = Duration::from_secs(10);
-    let listener = Listener::tls(Limits::default());
-    eventually("the baseline of one thread", || listener.threads() == 1);
-    let address = listener.address();
-    let start = Instant::now();
-    let config = client_config(&Offer::default());
-    let polls: Vec<_> = (0..CLIENTS)
-        .map(|number| {
-            let config = config.clone();
-            let first = start + PERIOD * number as u32 / CLIENTS as u32;
-            std::thread::spawn(move || {
-                let mut stream = connect_with(address, config, "localhost").expect("TLS works");
-                let (mut times, mut lateness) = (Vec::new(), Vec::new());
-                let mut next = first.max(Instant::now());
-                while start.elapsed() < TIME {
-                    std::thread::sleep(next.saturating_duration_since(Instant::now()));
-                    let sent = Instant::now();
-                    lateness.push(sent.saturating_duration_since(next));
-                    let answer = exchange(&mut stream, "GET /version HTTP/1.1\r\nHost: a\r\n\r\n")
-                        .expect("every poll is answered");
-                    assert_eq!(answer.status, 200);
-                    times.push(sent.elapsed());
-                    next = Instant::now() + PERIOD;
-                }
-                (times, lateness)
-            })
-        })
-        .collect();
-    eventually("200 connections", || listener.server.connections() == CLIENTS);
-    let (mut times, mut lateness) = (Vec::new(), Vec::new());
-    for poll in polls {
-        let (some_times, some_lateness) = poll.join().expect("no poller panics");
-        times.extend(some_times);
-        lateness.extend(some_lateness);
-    }
-    // How late sleeping threads wake up is what other programs on the machine cost; a poll wakes two threads.
-    let (slowest, late) = (percentile_99(times), percentile_99(lateness));
-    let limit = Duration::from_millis(50) + 2 * late;
-    assert!(slowest < limit, "p99 is {slowest:?}, and threads wake up {late:?} late");
-    eventually("the baseline", || listener.threads() == 1);
-}
-
-fn percentile_99(mut times: Vec<Duration>) -> Duration {
-    times.sort_unstable();
-    times[times.len() * 99 / 100]
 }

@@ -41,7 +41,7 @@ impl StreamSource for Feed {
     }
 }
 
-/// Tells a state of 20 KB at once and then nothing more.
+/// Tells a state of 100 KB at once and then nothing more.
 struct State(bool);
 
 impl StreamSource for State {
@@ -49,7 +49,7 @@ impl StreamSource for State {
         if std::mem::replace(&mut self.0, true) {
             Next::Idle(now + 10 * PATIENCE)
         } else {
-            Next::Message(vec![7; 20_000])
+            Next::Message(vec![7; 100_000])
         }
     }
 }

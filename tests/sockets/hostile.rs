@@ -2,8 +2,8 @@
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::h2_client::{GrpcClient, h2_config};
@@ -15,28 +15,41 @@ const REQUEST: &str = "GET /version HTTP/1.1\r\nHost: a\r\n\r\n";
 /// Memory that an attack on one connection may cost, in KiB: a few thread stacks and read buffers. The attacks send
 /// 5 to 200 MB.
 const GROWTH: usize = 8 << 10;
+/// What a node Agent allows for connecting, and for an answer (spec node-api §5.2), with room for a loaded machine.
+const AGENT_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A client that comes for an answer again and again while others attack.
 struct Customer {
     stop: Arc<AtomicBool>,
     served: Arc<AtomicUsize>,
+    slowest: Arc<Mutex<Duration>>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Customer {
     fn start(address: SocketAddr) -> Self {
-        let (stop, served) = <(Arc<AtomicBool>, Arc<AtomicUsize>)>::default();
-        let (stopping, serving) = (stop.clone(), served.clone());
+        let (stop, served, slowest) =
+            <(Arc<AtomicBool>, Arc<AtomicUsize>, Arc<Mutex<Duration>>)>::default();
+        let customer = Self {
+            stop: stop.clone(),
+            served: served.clone(),
+            slowest: slowest.clone(),
+            thread: None,
+        };
         let thread = std::thread::spawn(move || {
-            while !stopping.load(Ordering::Relaxed) {
+            while !stop.load(Ordering::Relaxed) {
+                let start = Instant::now();
                 let mut stream = connect(address, &Offer::default()).expect("the port accepts");
                 let answer = exchange(&mut stream, REQUEST).expect("clients are served");
                 assert_eq!(answer.status, 200);
-                serving.fetch_add(1, Ordering::Relaxed);
+                let mut slowest = slowest.lock().expect("nothing panics in here");
+                *slowest = slowest.max(start.elapsed());
+                served.fetch_add(1, Ordering::Relaxed);
+                drop(slowest);
                 std::thread::sleep(Duration::from_millis(20));
             }
         });
-        Self { stop, served, thread: Some(thread) }
+        Self { thread: Some(thread), ..customer }
     }
 
     /// Waits until it was served `more` times from now on.
@@ -49,11 +62,12 @@ impl Customer {
         });
     }
 
-    /// Ends.
-    fn leave(mut self) {
+    /// Ends; the longest time that it had to wait.
+    fn leave(mut self) -> Duration {
         self.stop.store(true, Ordering::Relaxed);
         let thread = self.thread.take().expect("it runs until here");
         thread.join().expect("the customer is always served");
+        *self.slowest.lock().expect("nothing panics in here")
     }
 }
 
@@ -190,9 +204,8 @@ fn is_stopped(stream: &mut TlsStream, total: usize, piece: &[u8]) -> bool {
     if pour(stream, total, piece) {
         return true;
     }
-    // All of it fitted on the way; the server has the end of the connection in store. A third of the time after which
-    // it ends a connection without streams anyway: what comes later is not the answer to the flood.
-    stream.sock.set_read_timeout(Some(PATIENCE / 3)).expect("the socket is open");
+    // All of it fitted on the way; the server has the end of the connection in store.
+    stream.sock.set_read_timeout(Some(PATIENCE)).expect("the socket is open");
     let mut rest = [0; 16 << 10];
     loop {
         match stream.read(&mut rest) {
@@ -205,8 +218,7 @@ fn is_stopped(stream: &mut TlsStream, total: usize, piece: &[u8]) -> bool {
 
 #[test]
 fn ten_thousand_idle_connections_do_not_keep_clients_out() {
-    // Nobody is closed for being slow: who comes for an answer gets a place because the others only hold theirs.
-    let victim = Victim::start(Some(2 * PATIENCE));
+    let victim = Victim::start(None);
     let customer = Customer::start(victim.address);
     customer.is_served(2);
     let before = victim.memory();
@@ -218,13 +230,14 @@ fn ten_thousand_idle_connections_do_not_keep_clients_out() {
     let each = victim.memory().saturating_sub(before) / full;
     assert!(each < 48, "an idle connection costs {each} KiB");
     drop(idlers);
-    customer.leave();
+    let slowest = customer.leave();
+    assert!(slowest < AGENT_PATIENCE, "a client had to wait {slowest:?}");
     eventually("the end of the threads", || victim.threads() < 4);
 }
 
 #[test]
-fn quiet_streams_are_cheap() {
-    const STREAMS: usize = 300;
+fn a_thousand_quiet_streams_are_cheap() {
+    const STREAMS: usize = 1000;
     /// KiB. The budget holds for release builds (60 were measured); debug builds have larger stack frames.
     const MEMORY_PER_STREAM: usize = if cfg!(debug_assertions) { 128 } else { 80 };
     let victim = Victim::start(None);
@@ -238,7 +251,7 @@ fn quiet_streams_are_cheap() {
             let mut client =
                 GrpcClient::connect_with(victim.address, config.clone()).expect("h2 is served");
             let id = client.call("/test/State", crate::grpc::TOKEN, b"").expect("it is sent");
-            assert_eq!(client.message(id).len(), 20_000);
+            assert_eq!(client.message(id).len(), 100_000);
             client
         })
         .collect();

@@ -42,6 +42,11 @@ pub fn state(api: &NodeApi, _: &Call<'_>) -> Response {
     with_checks(api, |checks| checks.state())
 }
 
+/// What the sources of checks yield.
+pub fn config_check(api: &NodeApi, _: &Call<'_>) -> Response {
+    with_checks(api, |checks| checks.config_check())
+}
+
 /// Spreads the checks anew.
 pub fn rebalance(api: &NodeApi, call: &Call<'_>) -> Response {
     with_checks(api, |checks| checks.rebalance(&call.request.body))

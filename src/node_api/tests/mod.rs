@@ -279,6 +279,10 @@ impl ClusterChecks for FakeChecks {
         text(200, "state")
     }
 
+    fn config_check(&self) -> Response {
+        owned(200, "application/json", b"{}".to_vec())
+    }
+
     fn rebalance(&self, _: &[u8]) -> Response {
         text(200, "rebalanced")
     }
