@@ -42,9 +42,8 @@ impl Waker {
     /// it readable again.
     pub(super) fn take(&self) {
         let _ = rustix::io::read(&self.inner.event, &mut [0; 8]);
-        self.inner.called.store(false, Ordering::Release);
-        // What was written before a call that found `called` set is visible from here on.
-        std::sync::atomic::fence(Ordering::SeqCst);
+        // Reading the flag makes visible what was written before a call that found it set and wrote nothing.
+        self.inner.called.swap(false, Ordering::AcqRel);
     }
 }
 

@@ -8,8 +8,8 @@ pub const MAXIMUM_HEADERS: usize = 128;
 
 /// The bounds of one listener (spec node-api §1.5, §12).
 ///
-/// One connection costs a thread with about 43 KiB resident and one descriptor, so the default caps bound a listener
-/// to 8,192 × 43 KiB ≈ 350 MB and 8,704 descriptors.
+/// One connection costs a thread with about 43 KiB resident (60 with a gRPC stream) and one descriptor (two), so the
+/// default caps bound a listener of polling clients to 8,192 × 43 KiB ≈ 350 MB and 8,704 descriptors.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Limits {
     /// Connections that are kept alive. Above it a connection is accepted, answered once and closed. Keep it below
