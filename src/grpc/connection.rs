@@ -146,6 +146,8 @@ impl Connection<'_> {
 
     fn serve(&mut self) -> Result<std::convert::Infallible, End> {
         self.protocol.initiate().map_err(refused)?;
+        // What came together with the end of the handshake is in memory already: the socket would not tell of it.
+        self.take_decrypted()?;
         loop {
             if self.session.is_draining() && !self.draining {
                 self.drain()?;
@@ -238,6 +240,11 @@ impl Connection<'_> {
             let _ = tls.conn.write_tls(&mut tls.sock);
             return Err(End::Gone);
         }
+        self.take_decrypted()
+    }
+
+    /// Takes in what is decrypted.
+    fn take_decrypted(&mut self) -> Result<(), End> {
         let mut piece = [0; 4096];
         loop {
             match self.session.stream.conn.reader().read(&mut piece) {

@@ -3,8 +3,6 @@
 use std::io::Write;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use cluster_agent::grpc::{self, Grpc};
 use cluster_agent::health::Report;
@@ -19,7 +17,10 @@ use cluster_agent::node_api::{
 };
 use cluster_agent::secret::Secret;
 use cluster_agent::telemetry::Registry;
+use rustls::ClientConnection;
+use rustls::pki_types::ServerName;
 use serde_json::json;
+use shiguredo_http2::{Connection, HeaderField};
 
 use crate::h2_client::GrpcClient;
 use crate::listener::{Listener, eventually, server_config};
@@ -160,10 +161,6 @@ fn endpoints(service: &str, pods: &[&str]) -> Endpoints {
     serde_json::from_value(object).expect("the test's endpoints are valid")
 }
 
-fn get(path: &str) -> String {
-    format!("GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n\r\n")
-}
-
 #[test]
 fn node_api_30_a_stream_follows_its_node() {
     let mut fixture = Fixture::new();
@@ -211,28 +208,50 @@ fn node_api_30_unknown_methods_end_and_pings_are_answered_beside_an_open_stream(
 }
 
 #[test]
-fn two_hundred_polling_clients_are_all_served_and_leave_no_thread() {
+fn a_stream_is_opened_by_what_came_with_the_end_of_the_handshake() {
     let fixture = Fixture::new();
-    let address = fixture.listener.address();
-    let config = tls_client::client_config(&Offer::default());
-    let end = Instant::now() + Duration::from_secs(2);
-    thread::scope(|scope| {
-        for _ in 0..200 {
-            scope.spawn(|| {
-                let mut connection =
-                    tls_client::connect_with(address, Arc::clone(&config), "127.0.0.1")
-                        .expect("every client is let in");
-                while Instant::now() < end {
-                    let request = get("/api/v1/tags/pod/node-a");
-                    let answer = tls_client::exchange(&mut connection, request)
-                        .expect("every request is answered on the kept connection");
-                    assert_eq!(answer.status, 200);
-                    thread::sleep(Duration::from_millis(100));
-                }
-                connection.conn.send_close_notify();
-                let _ = connection.flush();
-            });
+    let mut socket = tls_client::connect_plain(fixture.listener.address()).expect("it connects");
+    let offer = Offer { protocols: vec![b"h2"], ..Offer::default() };
+    let name = ServerName::try_from("localhost").expect("the name is valid");
+    let mut tls = ClientConnection::new(tls_client::client_config(&offer), name)
+        .expect("the settings are valid");
+    while tls.is_handshaking() {
+        while tls.wants_write() {
+            tls.write_tls(&mut socket).expect("the socket is open");
         }
+        tls.read_tls(&mut socket).expect("the server answers");
+        tls.process_new_packets().expect("the server's answer is valid");
+    }
+    // The client's last flight is not sent yet: the call goes with it, in one piece.
+    tls.writer().write_all(&opening("node-a")).expect("the writer has room");
+    let mut flight = Vec::new();
+    while tls.wants_write() {
+        tls.write_tls(&mut flight).expect("memory takes everything");
+    }
+    socket.write_all(&flight).expect("the socket is open");
+    eventually("the stream", || fixture.hub.subscribers() == 1);
+}
+
+/// The bytes with which a client opens its connection and asks for a node's stream.
+fn opening(node: &str) -> Vec<u8> {
+    let limits = shiguredo_http2::Limits::builder().build().expect("the limits are valid");
+    let mut protocol = Connection::client(limits);
+    protocol.initiate().expect("the connection is new");
+    let bearer = format!("Bearer {TOKEN}");
+    let head = [
+        (":method", "POST"),
+        (":scheme", "https"),
+        (":path", "/datadog.api.v1.AgentSecure/StreamKubeMetadata"),
+        (":authority", "localhost"),
+        ("content-type", "application/grpc"),
+        ("authorization", bearer.as_str()),
+    ];
+    let head = head.map(|(name, value)| {
+        HeaderField::new(name, value).expect("the test's header fields are valid")
     });
-    eventually("the end of all connection threads", || fixture.listener.threads() == 1);
+    let stream = protocol.start_stream(head.to_vec(), false).expect("the connection is open");
+    let length = u8::try_from(node.len()).expect("the name is short");
+    let message = [&[0, 0, 0, 0, length + 2, 0x0a, length], node.as_bytes()].concat();
+    protocol.send_data(stream, message, true).expect("the stream is open");
+    std::iter::from_fn(|| protocol.poll_output()).flatten().collect()
 }
