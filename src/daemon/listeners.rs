@@ -14,6 +14,16 @@ use crate::{health, telemetry};
 /// Probes and scrapers get little: kubelet and Prometheus hold one connection each, and send a line.
 const SIDE_CONNECTIONS: usize = 64;
 
+/// Lets the process hold as many descriptors as the system allows: a connection takes one, a stream two, and the usual
+/// soft limit of 1,024 would be reached by a thousand node Agents.
+pub fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        log::warn!("the limit of open files stays at {:?}: {error}", limit.current);
+    }
+}
+
 /// The telemetry port. A port that cannot be had costs the metrics and nothing else.
 pub fn telemetry(config: &Config, registry: &Registry) -> Option<Server> {
     let port = config.listeners.telemetry_port?;

@@ -76,6 +76,7 @@ pub fn run(loaded: Loaded) -> Result<(), Error> {
     let (ending, asked_to_end) = crossbeam_channel::bounded(1);
     signals::watch(ending.clone()).map_err(|error| Error::Start("signal handlers", error))?;
     start_logging(&loaded);
+    listeners::raise_descriptor_limit();
     let config = Arc::new(loaded.config);
 
     let telemetry = telemetry::Registry::default();

@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod cluster_checks;
 mod contract;
 mod endpoints;
 mod faults;
