@@ -87,6 +87,56 @@ fn status_shows_what_exists_and_says_what_does_not() {
 }
 
 #[test]
+fn cli_10_a_failing_election_is_shown_with_its_error() {
+    let server = Server::start_plain();
+    for verb in ["get", "create"] {
+        server.faults().deny(verb, "configmaps");
+    }
+    let directory = Scratch::new();
+    let kubeconfig = server.write_kubeconfig(directory.path());
+    let settings =
+        Settings::default().set("DD_LEADER_ELECTION", "true").set("DD_POD_NAME", "dca-0");
+    let program = Program::start(binary(), &kubeconfig, &settings);
+    let mut status = said(&mut asking(&program, &["status", "leader election"]));
+    wait::until("the refusal is known", PATIENCE, || {
+        status = said(&mut asking(&program, &["status", "leader election"]));
+        status.output.contains("configmaps")
+    });
+    let start = "\n  Leader Election Status:  Failing\n  Error: ";
+    assert!(status.output.contains(start), "{}", status.output);
+    assert_eq!((status.code, status.errors.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn cli_29_a_terminated_leader_releases_its_lock_and_says_goodbye() {
+    const LOCK: &str = "datadog-leader-election";
+    let server = Server::start_plain();
+    let directory = Scratch::new();
+    let kubeconfig = server.write_kubeconfig(directory.path());
+    let settings =
+        Settings::default().set("DD_LEADER_ELECTION", "true").set("DD_POD_NAME", "dca-0");
+    let mut program = Program::start(binary(), &kubeconfig, &settings);
+    let holder = || {
+        let lock = server.get("configmaps", "default", LOCK)?;
+        let record =
+            lock["metadata"]["annotations"]["control-plane.alpha.kubernetes.io/leader"].as_str()?;
+        let record: Value = serde_json::from_str(record).ok()?;
+        Some(record["holderIdentity"].as_str()?.to_owned())
+    };
+    wait::until("it leads", PATIENCE, || holder().as_deref() == Some("dca-0"));
+    let status = said(&mut asking(&program, &["status", "leader election"]));
+    assert!(status.output.contains("  Leader Name is: dca-0\n"), "{}", status.output);
+
+    let start = Instant::now();
+    program.signal("TERM");
+    let status = program.wait_for_exit();
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    assert_eq!((status.code(), holder().as_deref()), (Some(0), Some("")));
+    program.wait_for_log("See ya!");
+    assert!(program.log().trim_end().ends_with("See ya!"), "{}", program.log());
+}
+
+#[test]
 fn cli_11_without_external_metrics_the_section_says_so() {
     let cluster = Cluster::start(&Settings::default());
     let status = cluster.ask(&["status", "custom metrics server"]);
@@ -269,6 +319,7 @@ fn cli_30_a_program_without_api_server_ends_at_once_and_logs_as_told() {
     let status = program.wait_for_exit();
     assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
     assert_eq!(status.code(), Some(0));
+    program.wait_for_log("See ya!");
     assert!(program.log().trim_end().ends_with("See ya!"), "{}", program.log());
 }
 
