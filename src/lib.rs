@@ -9,6 +9,7 @@ pub mod checks;
 pub mod cli;
 pub mod config;
 pub mod daemon;
+pub mod datadog;
 pub mod grpc;
 pub mod health;
 pub mod http;
