@@ -7,8 +7,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod agent;
 mod contract;
+mod faults;
 mod harness;
 mod kube_watch;
 mod manifests;
+mod mapping;
+mod metadata;
 mod testbed;

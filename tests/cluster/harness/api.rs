@@ -83,14 +83,15 @@ impl Api {
         self.request("PATCH", &path, "application/apply-patch+yaml", Some(object))
     }
 
-    /// A token of a service account for ten minutes, the least there is; bound to a Pod's life where one is named.
+    /// A token of a service account for ten minutes, the least there is. Where a Secret is named, the token ends
+    /// with it.
     pub fn token(
         &self,
         namespace: &str,
         service_account: &str,
-        pod: Option<&str>,
+        secret: Option<&str>,
     ) -> Result<String, ApiError> {
-        let bound = pod.map(|name| json!({"apiVersion": "v1", "kind": "Pod", "name": name}));
+        let bound = secret.map(|name| json!({"apiVersion": "v1", "kind": "Secret", "name": name}));
         let request = json!({
             "apiVersion": "authentication.k8s.io/v1",
             "kind": "TokenRequest",

@@ -26,7 +26,7 @@ mod reaper;
 mod replica;
 mod wait;
 
-pub use api::{ApiError, path_of};
+pub use api::{Api, ApiError, path_of};
 pub use cluster::{Cluster, NODES};
 pub use container::Command;
 pub use manifests::{AUTH_TOKEN, NAME, base as base_manifests, install};

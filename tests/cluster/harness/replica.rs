@@ -84,12 +84,21 @@ impl<'a> Replica<'a> {
         self.process.as_mut().expect("it is started in start")
     }
 
-    /// Puts a fresh token where the process reads it, by the same atomic rename as a kubelet.
+    /// Puts a fresh token where the process reads it, by the same atomic rename as a kubelet, and ends the one
+    /// before: the API server takes it for ten more seconds, or until it restarts.
     pub fn rotate_token(&mut self) -> Result<(), ApiError> {
-        let account = self.pod["spec"]["serviceAccountName"].as_str().unwrap_or("default");
         let namespace = self.namespace;
-        let name = self.pod["metadata"]["name"].as_str();
-        let token = namespace.api().token(&namespace.name, account, name)?;
+        let account = self.pod["spec"]["serviceAccountName"].as_str().unwrap_or("default");
+        let pod = self.pod["metadata"]["name"].as_str().unwrap_or_default();
+        // Bound to a Secret, not to the Pod as a kubelet's: so one can be ended and the Pod goes on.
+        let secret = |number: u32| format!("{pod}-token-{number}");
+        let metadata = json!({"name": secret(self.tokens + 1)});
+        namespace.apply(json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata}));
+        let token =
+            namespace.api().token(&namespace.name, account, Some(&secret(self.tokens + 1)))?;
+        if self.tokens > 0 {
+            namespace.api().delete(&namespace.path("Secret", &secret(self.tokens)))?;
+        }
         self.tokens += 1;
         let account = self.directory.join("serviceaccount");
         let generation = format!("..data_{}", self.tokens);
