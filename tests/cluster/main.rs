@@ -12,6 +12,8 @@ mod contract;
 mod faults;
 mod harness;
 mod kube_watch;
+mod leader;
+mod leader_watch;
 mod manifests;
 mod mapping;
 mod metadata;

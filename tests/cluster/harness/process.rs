@@ -56,6 +56,11 @@ impl Process {
         read_log(&self.log)
     }
 
+    /// The program's process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The program has not ended; else a sentence with how it ended and the tail of its log.
     pub fn alive(&mut self) -> Result<(), String> {
         match self.child.try_wait() {

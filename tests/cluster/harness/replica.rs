@@ -73,6 +73,16 @@ impl<'a> Replica<'a> {
         fs::read_to_string(file).expect("it was written at the start")
     }
 
+    /// Takes the Pod's link down: packets vanish, nothing is refused.
+    pub fn cut(&self) {
+        self.actor.cut();
+    }
+
+    /// Puts the link up again.
+    pub fn heal(&self) {
+        self.actor.heal();
+    }
+
     /// Starts the process again, as a kubelet does when a container has ended.
     pub fn restart(&mut self) {
         self.process = None;
