@@ -119,10 +119,6 @@ impl Operator for Facts {
     }
 
     fn status_section(&self, name: &str, format: Format) -> Result<String, String> {
-        let format = match format {
-            Format::Text => status::Format::Text,
-            Format::Json => status::Format::Json,
-        };
         status::section(&self.inputs(), name, format).map_err(|unknown| unknown.to_string())
     }
 

@@ -3,15 +3,7 @@
 use serde_json::Value;
 
 use crate::health::Report;
-
-/// In which form a document is wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// For a person.
-    Text,
-    /// For a program.
-    Json,
-}
+pub use crate::status::Format;
 
 /// A setting that can be changed while the process runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
