@@ -1,6 +1,7 @@
 //! Events in, assignments out; no server and no clock but the one passed in.
 
 use super::*;
+use crate::checks::patch::ExtraTags;
 use crate::retry::Random;
 
 struct World {

@@ -1,6 +1,7 @@
 //! Cluster checks and endpoint checks: sources, templates, identity and assignment (spec cluster-checks).
 
 pub mod annotations;
+pub mod assignment;
 pub mod catalog;
 pub mod configuration;
 pub mod dispatch;

@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 
+use super::assignment::{Counts, NotServed, Notice, Now, Overview};
 use super::catalog::{Catalog, Faults};
 use super::configuration::Configuration;
-use super::dispatch::{Dispatcher, NotServed, Notice, Now};
+use super::dispatch::Dispatcher;
 
 /// How often what is due by time is looked at.
 const TICK: Duration = Duration::from_secs(1);
@@ -72,17 +73,6 @@ pub enum Request {
         /// It.
         reply: Sender<Yield>,
     },
-}
-
-/// The assignment at one moment.
-#[derive(Clone, Debug, Default)]
-pub struct Overview {
-    /// Whether nodes are still gathered.
-    pub warming_up: bool,
-    /// Nodes and their configurations, by name.
-    pub nodes: Vec<(String, Vec<Arc<Configuration>>)>,
-    /// Configurations that no node runs.
-    pub dangling: Vec<Arc<Configuration>>,
 }
 
 /// What the sources yield at one moment.
@@ -186,36 +176,12 @@ impl Checks {
     }
 }
 
-/// Numbers about the assignment.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Whether this replica assigns checks, and whether it still gathers nodes.
-    pub leading: Option<Warmth>,
-    /// Configurations of each live node.
-    pub dispatched: Vec<(String, usize)>,
-    /// Endpoint checks of each node.
-    pub endpoints: Vec<(String, usize)>,
-    /// Configurations that no node runs.
-    pub dangling: usize,
-    /// Names of the checks that are to be run.
-    pub names: std::collections::BTreeSet<String>,
-}
-
-/// How far a leader's term is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Warmth {
-    /// Nodes are gathered.
-    WarmingUp,
-    /// Checks are served.
-    Active,
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 
+    use super::super::assignment::Settings;
     use super::super::catalog::Sources;
-    use super::super::dispatch::Settings;
     use super::super::files::{self, Found};
     use super::super::patch::ExtraTags;
     use super::*;

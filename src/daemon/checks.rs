@@ -10,12 +10,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crossbeam_channel::{Sender, bounded};
 use serde::{Deserialize, Serialize};
 
-use super::dispatcher::Message;
+use super::message::Message;
+use crate::checks::assignment::{Counts, NotServed, Notice, Now, Overview, Settings};
 use crate::checks::catalog::{Catalog, Sources};
 use crate::checks::configuration::Configuration;
-use crate::checks::dispatch::{Dispatcher, NotServed, Notice, Now, Settings};
+use crate::checks::dispatch::Dispatcher;
 use crate::checks::files::{self, Roots};
-use crate::checks::owner::{Checks, Counts, Lead, Overview, Request, Yield};
+use crate::checks::owner::{Checks, Lead, Request, Yield};
 use crate::checks::patch::ExtraTags;
 use crate::checks::report::ConfigCheck;
 use crate::config::Config;

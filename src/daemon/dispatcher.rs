@@ -5,19 +5,13 @@
 
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, select, tick};
+use crossbeam_channel::{Receiver, select, tick};
 
 use super::checks::Duty;
-use crate::checks::owner::Request;
+use super::message::Message;
 use crate::health::Heartbeat;
-use crate::kube::objects::{EndpointSlice, Endpoints, Namespace, Node, Service};
-use crate::kube::watch::Event;
-use crate::metadata::{Core, Hub, Optional};
+use crate::metadata::{Core, Hub};
 use crate::sync::Stop;
-
-/// Messages that may wait: a watch thread that is faster than the dispatcher waits for it, so a relist of any size costs
-/// this many objects at most (256 × about 1 KiB).
-const INBOX: usize = 256;
 
 /// How long a steady stream of events may hold a snapshot back: a quarter of a second below the second in which a change
 /// must reach its node, less than the window in which streams gather changes.
@@ -25,30 +19,6 @@ const COALESCE: Duration = Duration::from_millis(100);
 
 /// How often the thread looks at what is due by time, and says that it is alive.
 const TICK: Duration = Duration::from_secs(1);
-
-/// What happened in the cluster.
-#[derive(Debug)]
-pub enum Message {
-    /// A step of the EndpointSlices.
-    EndpointSlice(Event<EndpointSlice>),
-    /// A step of the Endpoints.
-    Endpoints(Event<Endpoints>),
-    /// A step of the Nodes.
-    Node(Event<Node>),
-    /// A step of the Namespaces.
-    Namespace(Event<Namespace>),
-    /// A step of the Services.
-    Service(Event<Service>),
-    /// A question about cluster checks.
-    Check(Request),
-    /// The API server forbids reading a kind.
-    Forbidden(Optional),
-}
-
-/// The two ends of the inbox.
-pub fn inbox() -> (Sender<Message>, Receiver<Message>) {
-    crossbeam_channel::bounded(INBOX)
-}
 
 /// What the thread owns.
 pub struct Cores {

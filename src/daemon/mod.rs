@@ -18,6 +18,7 @@ mod hostname;
 mod identity;
 mod kubernetes;
 mod listeners;
+mod message;
 mod operator;
 mod signals;
 mod threads;
@@ -40,8 +41,9 @@ use crate::retry::{Backoff, Throttle};
 use crate::sync::{Published, Stop};
 use crate::{health, logging, metadata, scrub, telemetry, version};
 use checks::{CheckRoutes, Duty};
-use dispatcher::{Cores, Message};
+use dispatcher::Cores;
 use election::{Election, Holder};
+use message::Message;
 use operator::Facts;
 use watches::{Form, Wanted, Watches};
 
@@ -91,7 +93,7 @@ pub fn run(loaded: Loaded) -> Result<(), Error> {
     let client = connect(&config, &stop)?;
     let (election, leadership) = Election::new(&config, client.as_ref().ok(), &telemetry, &health);
     let server = client.as_ref().map(|client| client.server().to_owned()).map_err(Clone::clone);
-    let (inbox, received) = dispatcher::inbox();
+    let (inbox, received) = message::inbox();
     let check_counts = Arc::new(Published::default());
     let check_duty = checks::build(&config)
         .map(|checks| Duty::new(checks, election.handle(), check_counts.clone(), &telemetry));

@@ -9,7 +9,7 @@ use crossbeam_channel::Sender;
 use super::hostname::{self, Hostname};
 use super::signals::Reason;
 use super::watches::Reached;
-use crate::checks::owner::{Counts, Warmth};
+use crate::checks::assignment::{Counts, Warmth};
 use crate::config::{self, ChangeError, Config, LogLevel, Settings};
 use crate::health::{Probe, Registry, Report};
 use crate::kube::status::{Activity, Snapshot};

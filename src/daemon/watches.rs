@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 
-use super::dispatcher::Message;
+use super::message::Message;
 use super::threads;
 use crate::health::{Heartbeat, Registry};
 use crate::kube::objects::{EndpointSlice, Endpoints, Namespace, Node, Resource, Service};
