@@ -137,7 +137,7 @@ fn cli_29_a_terminated_leader_releases_its_lock_and_says_goodbye() {
 }
 
 #[test]
-fn cli_11_without_external_metrics_the_section_says_so() {
+fn without_external_metrics_the_section_says_so() {
     let cluster = Cluster::start(&Settings::default());
     let status = cluster.ask(&["status", "custom metrics server"]);
     let sentence =
