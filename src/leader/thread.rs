@@ -181,6 +181,11 @@ impl Run<'_> {
         });
         let old = std::mem::replace(&mut self.role, role);
         let (was, is) = (term(&old), term(&self.role));
+        if old == Role::Unknown
+            && let Some(leader) = known_leader(&self.role, &self.candidate.identity)
+        {
+            info!("Leader election running, current leader is \"{leader}\"");
+        }
         if was == is {
             if old != self.role
                 && let Role::Following { holder: Some(holder) } = &self.role
@@ -263,6 +268,15 @@ impl Metrics {
             if leads { ("true", "false", 1.0) } else { ("false", "true", 0.0) };
         self.is_leader.remove(&["true", hidden]);
         self.is_leader.set(&["true", shown], value);
+    }
+}
+
+/// The leader that a role implies for the replica `me`.
+fn known_leader<'a>(role: &'a Role, me: &'a str) -> Option<&'a str> {
+    match role {
+        Role::Leading { .. } => Some(me),
+        Role::Following { holder } => holder.as_deref(),
+        Role::Unknown => None,
     }
 }
 

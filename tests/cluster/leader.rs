@@ -63,9 +63,14 @@ impl<'a> Stage<'a> {
         stage
     }
 
+    /// How long anything is waited for: what is promised, three times over.
+    fn patience(&self) -> Duration {
+        PATIENCE + 3 * self.bound_after_death()
+    }
+
     /// The leader, as soon as there is one.
     fn leader(&self) -> usize {
-        let leader = wait_until(PATIENCE, "leader", || self.observer.leader().ok_or("none"));
+        let leader = wait_until(self.patience(), "leader", || self.observer.leader().ok_or("none"));
         self.index(&leader)
     }
 
@@ -80,7 +85,7 @@ impl<'a> Stage<'a> {
     /// Waits for the successor of `old` after `fault` and notes how long it took; it must not be longer than `bound`.
     fn expect_successor(&mut self, what: &str, old: usize, fault: Instant, bound: Duration) {
         let old = self.replicas.get(old).map(|(name, _)| name.clone()).unwrap_or_default();
-        let (_, time) = wait_until(PATIENCE, what, || {
+        let (_, time) = wait_until(self.patience(), what, || {
             self.observer.successor(&old, fault).ok_or("nobody else leads")
         });
         self.note(what, time - fault, bound);
@@ -103,7 +108,7 @@ impl<'a> Stage<'a> {
     /// Waits until the replica, asked after `time`, says that it does not lead.
     fn expect_follower(&self, index: usize, time: Instant) {
         let name = &self.replicas[index].0;
-        wait_until(PATIENCE, "follower", || match self.observer.latest(name) {
+        wait_until(self.patience(), "follower", || match self.observer.latest(name) {
             Some((asked, false, _)) if asked > time => Ok(()),
             other => Err(format!("{name}: {other:?}")),
         });
@@ -113,7 +118,7 @@ impl<'a> Stage<'a> {
     fn expect_reports_reach(&self, leader: usize) {
         for (index, (name, replica)) in self.replicas.iter().enumerate() {
             let mut agent = NodeAgent::new((replica.address(), 5005).into(), AUTH_TOKEN);
-            wait_until(PATIENCE, "accepted report", || {
+            wait_until(self.patience(), "accepted report", || {
                 let report = br#"{"last_change":0}"#;
                 let answer = agent.post("/api/v1/clusterchecks/status/runner-1", report);
                 let answer = answer.map_err(|error| error.to_string())?;
@@ -213,7 +218,7 @@ fn three_replicas_never_have_two_leaders_and_soon_have_one() {
         stage.expect_follower(leader, fault);
         stage.note("leader's rights revoked: it ends", fault.elapsed(), stage.lease * 3 / 4);
         for (name, _) in &stage.replicas {
-            wait_until(PATIENCE, "explanation", || match stage.observer.latest(name) {
+            wait_until(stage.patience(), "explanation", || match stage.observer.latest(name) {
                 Some((_, false, error)) if error.contains(r#"resources ["configmaps"] verbs"#) => {
                     Ok(())
                 }

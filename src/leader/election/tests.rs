@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::*;
+use crate::leader::record::LockKind;
 
 const LEASE: u64 = 60;
 

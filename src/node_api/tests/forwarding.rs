@@ -177,7 +177,6 @@ fn calls_beyond_the_limit_wait_for_their_turn_and_no_longer_than_their_budget() 
     assert!(server.connections() <= 2, "{} connections", server.connections());
 }
 
-// spec: node_api_26
 #[test]
 fn the_role_is_that_of_the_election() {
     let leader = Arc::<Recorder>::default();
