@@ -13,8 +13,11 @@ mod sync;
 mod table;
 mod throughput;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::{fs, io};
+
+use measure::Measured;
 
 /// The programs that are measured.
 pub struct Programs {
@@ -26,19 +29,19 @@ pub struct Programs {
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [ours, peers, output] = &arguments[..] else {
-        eprintln!("usage: bench PROGRAM PEERS OUTPUT");
+    let [ours, peers, output, groups @ ..] = &arguments[..] else {
+        eprintln!("usage: bench PROGRAM PEERS OUTPUT [GROUP …]");
         return ExitCode::from(2);
     };
     let programs = Programs { ours: ours.into(), peers: peers.into() };
-    match measure::everything(&programs) {
+    match measure::groups(&programs, groups) {
         Ok(result) => {
             println!("\n{}", table::text(&result.rows));
-            let output = PathBuf::from(output);
-            let written = std::fs::write(output.join("benchmarks.md"), result.markdown())
-                .and_then(|()| std::fs::write(output.join("growth.svg"), &result.chart));
-            if let Err(error) = written {
-                eprintln!("{}: {error}", output.display());
+            // Only a whole run is worth keeping.
+            if groups.is_empty()
+                && let Err(error) = write(&result, Path::new(output))
+            {
+                eprintln!("scripts/bench: {output}: {error}");
                 return ExitCode::FAILURE;
             }
             ExitCode::from(u8::from(!table::all_pass(&result.rows)))
@@ -47,5 +50,13 @@ fn main() -> ExitCode {
             eprintln!("scripts/bench: {why}");
             ExitCode::FAILURE
         }
+    }
+}
+
+fn write(result: &Measured, output: &Path) -> io::Result<()> {
+    fs::write(output.join("benchmarks.md"), result.markdown())?;
+    match &result.chart {
+        Some(chart) => fs::write(output.join("growth.svg"), chart),
+        None => Ok(()),
     }
 }

@@ -21,8 +21,8 @@ use super::throughput;
 pub struct Measured {
     /// The rows.
     pub rows: Vec<Row>,
-    /// The growth chart as SVG.
-    pub chart: String,
+    /// The growth chart as SVG, where growth was measured.
+    pub chart: Option<String>,
 }
 
 /// Connected Agents of the full cluster, half of them on the stream.
@@ -46,23 +46,47 @@ impl Measured {
     }
 }
 
-/// Measures everything.
-pub fn everything(programs: &Programs) -> Result<Measured, String> {
+/// The groups of rows, by which a run can be limited.
+const GROUPS: [&str; 8] =
+    ["image", "start", "sync", "full", "streams", "many", "requests", "growth"];
+
+/// Measures the named groups, or all where none is named.
+pub fn groups(programs: &Programs, names: &[String]) -> Result<Measured, String> {
+    if let Some(unknown) = names.iter().find(|name| !GROUPS.contains(&name.as_str())) {
+        return Err(format!("there is no group {unknown}, only {}", GROUPS.join(", ")));
+    }
+    let wanted = |group: &str| names.is_empty() || names.iter().any(|name| name == group);
     let mut rows = vec![];
-    rows.extend(image(programs)?);
-    rows.extend(start_and_idle(programs)?);
-    let cluster =
-        stage("filling 1,000 nodes, 10,000 pods, 2,000 services", || Ok(Cluster::new(Size::FULL)))?;
-    rows.extend(first_sync(programs, &cluster)?);
-    rows.extend(full_cluster(programs, &cluster)?);
-    rows.extend(streams_under_change(programs, &cluster)?);
-    rows.extend(many_polling_agents(programs, &cluster)?);
-    rows.extend(requests_a_second(programs, &cluster)?);
-    drop(cluster);
-    let (growth_rows, chart) = growth(programs)?;
-    rows.extend(growth_rows);
+    if wanted("image") {
+        rows.extend(image(programs)?);
+    }
+    if wanted("start") {
+        rows.extend(start_and_idle(programs)?);
+    }
+    if ["sync", "full", "streams", "many", "requests"].into_iter().any(wanted) {
+        let what = "filling 1,000 nodes, 10,000 pods, 2,000 services";
+        let cluster = stage(what, || Ok(Cluster::new(Size::FULL)))?;
+        let on_cluster: [(&str, OnCluster); 5] = [
+            ("sync", first_sync),
+            ("full", full_cluster),
+            ("streams", streams_under_change),
+            ("many", many_polling_agents),
+            ("requests", requests_a_second),
+        ];
+        for (_, measure) in on_cluster.into_iter().filter(|(group, _)| wanted(group)) {
+            rows.extend(measure(programs, &cluster)?);
+        }
+    }
+    let mut chart = None;
+    if wanted("growth") {
+        let (growth_rows, svg) = growth(programs)?;
+        rows.extend(growth_rows);
+        chart = Some(svg);
+    }
     Ok(Measured { rows, chart })
 }
+
+type OnCluster = fn(&Programs, &Cluster) -> Result<Vec<Row>, String>;
 
 fn image(programs: &Programs) -> Result<Vec<Row>, String> {
     let unpacked = megabytes(&programs.ours)?;
@@ -173,14 +197,11 @@ fn full_cluster(programs: &Programs, cluster: &Cluster) -> Result<Vec<Row>, Stri
         cluster.server.compact();
         cluster.server.clear_log();
         cluster.server.come_back();
-        let slices = "/apis/discovery.k8s.io/v1/endpointslices";
         let watches = || {
-            cluster
-                .server
-                .log()
-                .iter()
-                .filter(|r| r.target.starts_with(slices) && r.target.contains("watch="))
-                .count()
+            let log = cluster.server.log();
+            let of_endpoints =
+                log.iter().filter(|request| request.target.starts_with("/api/v1/endpoints?"));
+            of_endpoints.filter(|request| request.target.contains("watch=")).count()
         };
         // The first watch meets the 410, the second one follows the new list.
         wait_for(|| watches() >= 2, "the program watches again")?;

@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	discovery "k8s.io/api/discovery/v1"
+	core "k8s.io/api/core/v1"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
@@ -18,43 +18,42 @@ import (
 
 type pod struct{ node, namespace, name string }
 
-// mapper holds the pods of each slice and the number of slices that put a pod behind a service.
+// mapper holds the pods behind each service, and the services of each pod.
 type mapper struct {
 	mutex    sync.Mutex
-	slices   map[string][]pod
-	services map[pod]map[string]int
+	pods     map[string][]pod
+	services map[pod]map[string]bool
 }
 
-func (m *mapper) remove(key, service string) {
-	for _, p := range m.slices[key] {
-		if m.services[p][service]--; m.services[p][service] == 0 {
-			delete(m.services[p], service)
-		}
-		if len(m.services[p]) == 0 {
+func (m *mapper) remove(namespace, service string) {
+	key := namespace + "/" + service
+	for _, p := range m.pods[key] {
+		if delete(m.services[p], service); len(m.services[p]) == 0 {
 			delete(m.services, p)
 		}
 	}
-	delete(m.slices, key)
+	delete(m.pods, key)
 }
 
 func (m *mapper) set(object any) {
-	slice := object.(*discovery.EndpointSlice)
-	service := slice.Labels[discovery.LabelServiceName]
-	key := slice.Namespace + "/" + slice.Name
+	endpoints := object.(*core.Endpoints)
+	key := endpoints.Namespace + "/" + endpoints.Name
 	m.mutex.Lock()
 	defer m.mutex.Unlock()
-	m.remove(key, service)
-	for _, endpoint := range slice.Endpoints {
-		target := endpoint.TargetRef
-		if target == nil || target.Kind != "Pod" || endpoint.NodeName == nil {
-			continue
+	m.remove(endpoints.Namespace, endpoints.Name)
+	for _, subset := range endpoints.Subsets {
+		for _, address := range append(subset.Addresses, subset.NotReadyAddresses...) {
+			target := address.TargetRef
+			if target == nil || target.Kind != "Pod" || address.NodeName == nil {
+				continue
+			}
+			p := pod{*address.NodeName, target.Namespace, target.Name}
+			m.pods[key] = append(m.pods[key], p)
+			if m.services[p] == nil {
+				m.services[p] = map[string]bool{}
+			}
+			m.services[p][endpoints.Name] = true
 		}
-		p := pod{*endpoint.NodeName, target.Namespace, target.Name}
-		m.slices[key] = append(m.slices[key], p)
-		if m.services[p] == nil {
-			m.services[p] = map[string]int{}
-		}
-		m.services[p][service]++
 	}
 }
 
@@ -62,10 +61,10 @@ func (m *mapper) drop(object any) {
 	if gone, unknown := object.(cache.DeletedFinalStateUnknown); unknown {
 		object = gone.Obj
 	}
-	slice := object.(*discovery.EndpointSlice)
+	endpoints := object.(*core.Endpoints)
 	m.mutex.Lock()
 	defer m.mutex.Unlock()
-	m.remove(slice.Namespace+"/"+slice.Name, slice.Labels[discovery.LabelServiceName])
+	m.remove(endpoints.Namespace, endpoints.Name)
 }
 
 func main() {
@@ -78,13 +77,13 @@ func main() {
 	config.ContentType = "application/json"
 	config.QPS, config.Burst = 1000, 1000
 	factory := informers.NewSharedInformerFactory(kubernetes.NewForConfigOrDie(config), 0)
-	m := &mapper{slices: map[string][]pod{}, services: map[pod]map[string]int{}}
+	m := &mapper{pods: map[string][]pod{}, services: map[pod]map[string]bool{}}
 	handler := cache.ResourceEventHandlerFuncs{
 		AddFunc:    m.set,
 		UpdateFunc: func(_, object any) { m.set(object) },
 		DeleteFunc: m.drop,
 	}
-	if _, err := factory.Discovery().V1().EndpointSlices().Informer().AddEventHandler(handler); err != nil {
+	if _, err := factory.Core().V1().Endpoints().Informer().AddEventHandler(handler); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
