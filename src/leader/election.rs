@@ -46,7 +46,7 @@ pub struct Election<T> {
     /// The object that the last successful write returned, for a renewal without a GET.
     object: Option<T>,
     leading: Option<Leading>,
-    /// How often this replica became leader.
+    /// How often this process became leader.
     term: u64,
     /// Whether the lock may hold this replica's name although no answer said so: a write was sent, and its outcome is
     /// unknown.
@@ -119,6 +119,11 @@ impl<T> Election<T> {
             perhaps_ours: false,
             stopping: false,
         }
+    }
+
+    /// The same election, whose first leadership is one after `terms` earlier ones of this process.
+    pub fn after_terms(self, terms: u64) -> Self {
+        Self { term: terms, ..self }
     }
 
     /// What this replica is; `Leading` holds only until its `until`.

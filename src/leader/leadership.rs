@@ -9,6 +9,7 @@
 //! before it acts, is short compared with L/4 (the margin before anybody else may lead), and carries a
 //! `resourceVersion` where it writes to the API server, so that the write of a leader of the past is refused.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
@@ -71,6 +72,8 @@ struct Shared {
     /// `None`: no election.
     role: Published<Option<Role>>,
     knowledge: Published<Knowledge>,
+    /// The highest term that was published.
+    terms: AtomicU64,
     subscribers: Mutex<Vec<Sender<()>>>,
 }
 
@@ -81,6 +84,7 @@ impl Leadership {
             clock,
             role: Published::new(Some(Role::Unknown)),
             knowledge: Published::default(),
+            terms: AtomicU64::new(0),
             subscribers: Mutex::default(),
         });
         (Publisher { shared: Arc::clone(&shared) }, Leadership { shared })
@@ -141,6 +145,9 @@ impl Publisher {
             (Some(Role::Leading { term: old, .. }), Role::Leading { term: new, .. }) => old == new,
             (old, new) => old.as_ref() == Some(new),
         };
+        if let Role::Leading { term, .. } = role {
+            self.shared.terms.fetch_max(term, Ordering::Relaxed);
+        }
         self.shared.role.set(Some(role));
         if !same {
             let mut subscribers =
@@ -157,6 +164,11 @@ impl Publisher {
         if *self.shared.knowledge.get() != knowledge {
             self.shared.knowledge.set(knowledge);
         }
+    }
+
+    /// The highest term so far, which an election that begins anew goes on from.
+    pub fn terms(&self) -> u64 {
+        self.shared.terms.load(Ordering::Relaxed)
     }
 
     /// The clock that the published roles refer to.
@@ -220,6 +232,7 @@ mod tests {
         assert_eq!(changes.try_iter().count(), 0);
         publisher.publish(leading(75, 3));
         assert_eq!(changes.try_iter().count(), 1, "a new term is a gap");
+        assert_eq!(publisher.terms(), 3);
     }
 
     #[test]

@@ -93,7 +93,8 @@ impl Candidate {
         };
         let mut run = Run {
             candidate: self,
-            election: Election::new(settings, Random::from_entropy(), self.publisher.now()),
+            election: Election::new(settings, Random::from_entropy(), self.publisher.now())
+                .after_terms(self.publisher.terms()),
             lock,
             metrics,
             role: Role::Unknown,

@@ -228,6 +228,32 @@ fn a_refusal_is_explained_counted_and_heals() {
 }
 
 #[test]
+fn a_thread_that_begins_anew_leads_in_a_new_term() {
+    let lock = MemoryLock::default();
+    let (publisher, leadership) = Leadership::new(Arc::new(SystemClock));
+    let opened = lock.clone();
+    let mut candidate = Candidate {
+        identity: "a".to_owned(),
+        lease: Duration::from_secs(1),
+        release: false,
+        open: Box::new(move || Ok((LockKind::Lease, Box::new(opened.clone())))),
+        publisher,
+        telemetry: Registry::default(),
+        heartbeat: health::Registry::default().heartbeat("leader-election"),
+    };
+    for term in 1..=2 {
+        let (source, stop) = Stop::new();
+        let thread = std::thread::spawn(move || {
+            candidate.run(&stop);
+            candidate
+        });
+        wait_until("the term begins", || leadership.state() == State::Leader { term });
+        drop(source);
+        candidate = thread.join().expect("the thread ends well");
+    }
+}
+
+#[test]
 fn exactly_one_series_says_what_this_replica_is() {
     let lock = MemoryLock::default();
     let first = replica("a", &lock);
