@@ -37,7 +37,7 @@ impl<'a> Stage<'a> {
         scope: &'a thread::Scope<'a, '_>,
         namespace: &'a Namespace<'a>,
         template: &Value,
-        count: usize,
+        (kind, count): (&str, usize),
     ) -> Self {
         let seconds = std::env::var("LEADER_LEASE_SECONDS").ok().and_then(|text| text.parse().ok());
         let lease = Duration::from_secs(seconds.unwrap_or(3));
@@ -45,13 +45,14 @@ impl<'a> Stage<'a> {
         let variables = template["spec"]["containers"][0]["env"].as_array_mut();
         let variables = variables.expect("the manifest sets variables");
         for (name, value) in [
+            ("DD_LEADER_ELECTION_DEFAULT_RESOURCE", kind.to_lowercase()),
             ("DD_LEADER_LEASE_DURATION", lease.as_secs().to_string()),
             ("DD_AUTH_TOKEN_FILE_PATH", TOKEN_FILE.to_owned()),
             ("DD_CLUSTER_CHECKS_ENABLED", "true".to_owned()),
         ] {
             variables.push(json!({"name": name, "value": value}));
         }
-        let observer = Observer::start(scope, namespace, LOCK);
+        let observer = Observer::start(scope, namespace, kind, LOCK);
         let mut stage = Self { replicas: Vec::new(), observer, lease, rows: Vec::new() };
         for index in 0..count {
             let name = format!("dca-{index}");
@@ -172,7 +173,7 @@ fn three_replicas_never_have_two_leaders_and_soon_have_one() {
     let namespace = cluster.namespace("election");
     let template = install(&namespace);
     thread::scope(|scope| {
-        let mut stage = Stage::start(scope, &namespace, &template, 3);
+        let mut stage = Stage::start(scope, &namespace, &template, ("ConfigMap", 3));
         let (death, release) = (stage.bound_after_death(), stage.bound_after_release());
 
         let leader = stage.leader();
@@ -231,7 +232,7 @@ fn three_replicas_never_have_two_leaders_and_soon_have_one() {
             "metadata": {"name": NAME}, "roleRef": kept["roleRef"], "subjects": kept["subjects"],
         }));
         stage.expect_successor("rights given back: somebody leads", ANYBODY, healed, death);
-        stage.finish("three replicas");
+        stage.finish("three replicas, ConfigMap");
     });
 }
 
@@ -241,7 +242,7 @@ fn two_replicas_outlive_a_restart_of_the_api_server() {
     let namespace = cluster.namespace("election");
     let template = install(&namespace);
     thread::scope(|scope| {
-        let mut stage = Stage::start(scope, &namespace, &template, 2);
+        let mut stage = Stage::start(scope, &namespace, &template, ("Lease", 2));
         let leader = stage.leader();
         let fault = Instant::now();
         cluster.control_plane().api_server.kill();
@@ -252,6 +253,6 @@ fn two_replicas_outlive_a_restart_of_the_api_server() {
         let ready = Instant::now();
         let bound = stage.bound_after_death();
         stage.expect_successor("API server back: somebody leads", ANYBODY, ready, bound);
-        stage.finish("two replicas");
+        stage.finish("two replicas, Lease");
     });
 }

@@ -59,21 +59,22 @@ struct Sample {
 }
 
 impl Observer {
-    /// Begins to read the lock of `namespace`.
+    /// Begins to read the lock `name` of `namespace`, a `ConfigMap` or a `Lease`.
     pub fn start<'scope>(
         scope: &'scope thread::Scope<'scope, '_>,
         namespace: &'scope Namespace<'_>,
-        lock: &str,
+        kind: &str,
+        name: &str,
     ) -> Self {
         let seen = Arc::<Seen>::default();
-        let (watched, path) = (seen.clone(), namespace.path("ConfigMap", lock));
+        let (watched, path) = (seen.clone(), namespace.path(kind, name));
         scope.spawn(move || {
             while !watched.over.load(Ordering::Relaxed) {
                 let asked = Instant::now();
                 if let Ok(object) = namespace.api().get(&path) {
                     let text = object["metadata"]["annotations"][ANNOTATION].as_str();
-                    let record: Value =
-                        text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+                    let record = text.and_then(|text| serde_json::from_str::<Value>(text).ok());
+                    let record = record.as_ref().unwrap_or(&object["spec"]);
                     let holder = record["holderIdentity"].as_str().unwrap_or_default();
                     watched.note(None, 0, asked, false, holder);
                 }

@@ -158,6 +158,7 @@ pub fn collection(kind: &str, namespace: Option<&str>) -> String {
         "ConfigMap" => ("api/v1", "configmaps", true),
         "Deployment" => ("apis/apps/v1", "deployments", true),
         "EndpointSlice" => ("apis/discovery.k8s.io/v1", "endpointslices", true),
+        "Lease" => ("apis/coordination.k8s.io/v1", "leases", true),
         "Role" => ("apis/rbac.authorization.k8s.io/v1", "roles", true),
         "RoleBinding" => ("apis/rbac.authorization.k8s.io/v1", "rolebindings", true),
         "ClusterRole" => ("apis/rbac.authorization.k8s.io/v1", "clusterroles", false),
