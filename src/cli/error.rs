@@ -39,6 +39,8 @@ pub(super) enum Error {
     NoMap(String),
     /// The telemetry port is turned off.
     NoTelemetry,
+    /// The archive was not made or not delivered, for this reason.
+    Flare(String),
     /// The operands of `config get` or `config set` are not what they should be.
     Operands(&'static str),
 }
@@ -85,7 +87,7 @@ impl fmt::Display for Error {
             }
             Self::Answer(error) => write!(formatter, "error unmarshalling json: {error}"),
             Self::Unhealthy(count) => write!(formatter, "found {count} unhealthy components"),
-            Self::NoMap(reason) => formatter.write_str(reason),
+            Self::NoMap(reason) | Self::Flare(reason) => formatter.write_str(reason),
             Self::NoTelemetry => {
                 formatter.write_str("there is no telemetry port: metrics_port is 0")
             }

@@ -10,6 +10,7 @@ mod cluster_checks;
 mod config;
 mod config_check;
 mod error;
+mod flare;
 mod health;
 mod help;
 mod metamap;
@@ -31,11 +32,12 @@ use session::Session;
 const FAILURE: u8 = 255;
 
 /// The commands, in the order of the help.
-const COMMANDS: [Command; 10] = [
+const COMMANDS: [Command; 11] = [
     start::COMMAND,
     cluster_checks::COMMAND,
     config::COMMAND,
     config_check::COMMAND,
+    flare::COMMAND,
     health::COMMAND,
     help::COMMAND,
     metamap::COMMAND,

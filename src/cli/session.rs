@@ -24,6 +24,8 @@ pub(super) struct Session<'a> {
 pub(super) enum Color {
     Red = 31,
     Green = 32,
+    Yellow = 33,
+    Blue = 34,
 }
 
 impl Session<'_> {

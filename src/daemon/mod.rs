@@ -111,6 +111,7 @@ pub fn run(loaded: Loaded) -> Result<(), Error> {
         checks: check_routes.is_some().then_some(check_counts),
         started,
         ending,
+        flare_turn: Mutex::new(()),
     });
     let hub = metadata::Hub::default();
     let cluster_id = ClusterId::default();

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Instant, SystemTime};
 
 use crossbeam_channel::Sender;
@@ -10,7 +11,8 @@ use super::hostname::{self, Hostname};
 use super::signals::Reason;
 use super::watches::Reached;
 use crate::checks::assignment::{Counts, Warmth};
-use crate::config::{self, ChangeError, Config, LogLevel, Settings};
+use crate::config::{self, ChangeError, Config, LogLevel, Settings, Sources};
+use crate::flare::{self, Document};
 use crate::health::{Probe, Registry, Report};
 use crate::kube::status::{Activity, Snapshot};
 use crate::logging;
@@ -42,7 +44,12 @@ pub struct Facts {
     pub started: SystemTime,
     /// Asks the process to end.
     pub ending: Sender<Reason>,
+    /// Held while a flare is made.
+    pub flare_turn: Mutex<()>,
 }
+
+/// The stack of the thread that makes a flare: that of any thread of the standard library, for a second or two.
+const FLARE_STACK: usize = 2 << 20;
 
 impl Facts {
     fn inputs(&self) -> status::Inputs {
@@ -94,6 +101,48 @@ impl Facts {
             provider: hostname.provider.to_owned(),
             failed: hostname.failed.clone(),
         }
+    }
+
+    /// Adds what this process knows of itself to `documents` and hands all of it to `finish`, on a thread of its own:
+    /// reading YAML and compressing take more stack than a connection has. One archive at a time bounds the memory.
+    fn make_flare<T: Send>(
+        &self,
+        documents: Vec<Document>,
+        finish: impl FnOnce(&flare::Making<'_>) -> Result<T, String> + Send,
+    ) -> Result<T, String> {
+        let Ok(_turn) = self.flare_turn.try_lock() else {
+            return Err("another flare is being made, try again when it is complete".to_owned());
+        };
+        thread::scope(|scope| {
+            let builder = thread::Builder::new().name("flare".to_owned()).stack_size(FLARE_STACK);
+            let thread = builder
+                .spawn_scoped(scope, || self.collect_flare(documents, finish))
+                .map_err(|error| format!("no thread for the flare: {error}"))?;
+            thread.join().unwrap_or_else(|_| Err("making the flare failed, see the log".to_owned()))
+        })
+    }
+
+    fn collect_flare<T>(
+        &self,
+        mut documents: Vec<Document>,
+        finish: impl FnOnce(&flare::Making<'_>) -> Result<T, String>,
+    ) -> Result<T, String> {
+        let mut add = |name, text| documents.push(Document { name, text });
+        add("cluster-agent-status.log", self.status(Format::Text, true));
+        add("runtime_config_dump.yaml", Ok(self.configuration()));
+        if self.config.external_metrics.enabled {
+            let section = self.status_section("custom metrics server", Format::Text);
+            add("custommetricsprovider.log", section);
+        }
+        let hostname = self.hostname.get();
+        finish(&flare::Making {
+            config: &self.config,
+            environment: &Sources::of_process(None).environment,
+            hostname: &hostname.name,
+            documents,
+            local: false,
+            now: SystemTime::now(),
+        })
     }
 
     fn settings(&self) -> MutexGuard<'_, Settings> {
@@ -164,6 +213,14 @@ impl Operator for Facts {
             log::info!("the log level is now {}", level.as_str());
         }
         Ok(())
+    }
+
+    fn flare(&self, documents: Vec<Document>) -> Result<String, String> {
+        self.make_flare(documents, |making| Ok(flare::file(making)?.display().to_string()))
+    }
+
+    fn flare_bytes(&self, documents: Vec<Document>) -> Result<Vec<u8>, String> {
+        self.make_flare(documents, flare::bytes)
     }
 
     fn stop(&self) {

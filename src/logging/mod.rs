@@ -7,6 +7,7 @@
 
 mod file;
 mod format;
+mod recent;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ use std::time::SystemTime;
 use log::LevelFilter;
 
 pub use format::Style;
+pub use recent::recent;
 
 use crate::config::LogLevel;
 use file::RollingFile;
@@ -89,13 +91,15 @@ pub fn start(settings: Settings) {
         None => (None, None),
     };
     let style = settings.style;
+    // What is in no file is kept for a flare; a sub-command makes none of its own lines.
+    let remembered = file.is_none() && settings.console != Some(Console::Error);
     // A program that logs nowhere at all helps nobody: the console steps in for a file that is not there.
     let console = settings.console.or(warning.as_ref().map(|_| Console::Output));
     let mut builder = env_logger::Builder::new();
     builder
         .filter_level(LevelFilter::Warn)
         .filter_module("cluster_agent", LevelFilter::Trace)
-        .target(env_logger::Target::Pipe(Box::new(Outputs { console, file })))
+        .target(env_logger::Target::Pipe(Box::new(Outputs { console, file, remembered })))
         .format(move |buffer, record| {
             if level() == LogLevel::Critical && record.target() != CRITICAL {
                 return Ok(());
@@ -138,6 +142,7 @@ pub fn set_level(level: LogLevel) {
 struct Outputs {
     console: Option<Console>,
     file: Option<RollingFile>,
+    remembered: bool,
 }
 
 impl Write for Outputs {
@@ -149,6 +154,9 @@ impl Write for Outputs {
         };
         if let Some(file) = &mut self.file {
             let _ = file.append(line);
+        }
+        if self.remembered {
+            recent::remember(line);
         }
         Ok(line.len())
     }

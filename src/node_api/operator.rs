@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::flare::Document;
 use crate::health::Report;
 pub use crate::status::Format;
 
@@ -74,6 +75,18 @@ pub trait Operator: Send + Sync {
     /// # Errors
     /// See [`SettingError`].
     fn set_setting(&self, name: &str, value: &str) -> Result<(), SettingError>;
+
+    /// Makes the archive for support from these documents and those of its own, and gives its path.
+    ///
+    /// # Errors
+    /// Why it cannot be written.
+    fn flare(&self, documents: Vec<Document>) -> Result<String, String>;
+
+    /// The same archive as bytes, where no file can be written.
+    ///
+    /// # Errors
+    /// Why it cannot be made.
+    fn flare_bytes(&self, documents: Vec<Document>) -> Result<Vec<u8>, String>;
 
     /// Asks the process to end as on SIGTERM; returns at once.
     fn stop(&self);

@@ -9,7 +9,7 @@ use tiny_http::Method;
 
 use super::NodeApi;
 use super::auth::Class::{self, External, Internal};
-use super::handlers::{checks, cluster, local, namespaces, nodes, pods, version};
+use super::handlers::{checks, cluster, flare, local, namespaces, nodes, pods, version};
 use crate::http::{Request, Response};
 
 /// One line of the table.
@@ -127,6 +127,7 @@ pub(super) const ROUTES: &[Route] = &[
     post("/config/{setting}", Internal, "postSetting", local::set_setting),
     get("/autoscaler-list", Internal, "getAutoscalers", local::nothing),
     get("/local-autoscaling-check", Internal, "getLocalAutoscaling", local::nothing),
+    post("/flare", Internal, "postFlare", flare::make),
     post("/stop", Internal, "postStop", local::stop),
 ];
 

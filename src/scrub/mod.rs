@@ -21,15 +21,7 @@ use crate::config::Config;
 /// Registers every secret of the configuration, and the names under which further secrets stand.
 pub fn register_all(config: &Config) {
     add_keys(&config.logging.scrubbed_keys);
-    let datadog = &config.datadog;
-    let endpoints = datadog.additional_endpoints.iter().flat_map(|endpoint| &endpoint.api_keys);
-    let proxies = [&config.proxy.http, &config.proxy.https].into_iter().flatten();
-    let passwords = proxies.filter_map(|proxy| Some(&proxy.credentials.as_ref()?.1));
-    [&datadog.api_key, &datadog.application_key, &config.cluster_agent.auth_token]
-        .into_iter()
-        .chain(endpoints)
-        .chain(passwords)
-        .for_each(|secret| register(secret.expose()));
+    config.secrets().for_each(|secret| register(secret.expose()));
 }
 
 /// A log message or an error text without secrets.

@@ -9,6 +9,8 @@ mod support;
 mod agent;
 mod answers;
 mod applets;
+mod flare;
 mod program;
+mod receiver;
 mod running;
 mod usage;

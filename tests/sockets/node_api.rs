@@ -4,6 +4,7 @@ use std::io::Write;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use cluster_agent::flare::Document;
 use cluster_agent::grpc::{self, Grpc};
 use cluster_agent::health::Report;
 use cluster_agent::http::message::text;
@@ -123,6 +124,14 @@ impl Operator for Alone {
 
     fn set_setting(&self, _: &str, _: &str) -> Result<(), SettingError> {
         Err(SettingError::Unknown)
+    }
+
+    fn flare(&self, _: Vec<Document>) -> Result<String, String> {
+        Ok(String::new())
+    }
+
+    fn flare_bytes(&self, _: Vec<Document>) -> Result<Vec<u8>, String> {
+        Ok(Vec::new())
     }
 
     fn stop(&self) {}

@@ -11,4 +11,5 @@ pub mod program;
 pub mod rest;
 pub mod scratch;
 pub mod tls_client;
+pub mod unzip;
 pub mod wait;

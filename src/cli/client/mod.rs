@@ -28,6 +28,9 @@ const CONNECT: Duration = Duration::from_secs(2);
 /// Longest wait for a whole answer, unless the caller says otherwise.
 const TOTAL: Duration = Duration::from_secs(30);
 
+/// The same for an archive (spec cli §2).
+const FLARE: Duration = Duration::from_secs(600);
+
 /// Largest answer: the map of all pods of a cluster of 10,000 nodes, 110 pods each, is about 60 MB.
 const LARGEST_ANSWER: u64 = 128 << 20;
 
@@ -43,6 +46,8 @@ enum Question<'a> {
     Get,
     /// A form with the one field `value`.
     Post(&'a str),
+    /// Nothing but the question.
+    PostNull,
 }
 
 impl Client {
@@ -79,7 +84,21 @@ impl Client {
         self.ask(path, &Question::Post(value), TOTAL)
     }
 
+    /// What the agent answers when it is asked for an archive, `path` being one of those questions.
+    pub(super) fn post_flare(&self, path: &str) -> Result<Vec<u8>, Error> {
+        self.ask_bytes(path, &Question::PostNull, FLARE)
+    }
+
     fn ask(&self, path: &str, question: &Question<'_>, limit: Duration) -> Result<String, Error> {
+        self.ask_bytes(path, question, limit).map(text)
+    }
+
+    fn ask_bytes(
+        &self,
+        path: &str,
+        question: &Question<'_>,
+        limit: Duration,
+    ) -> Result<Vec<u8>, Error> {
         let url = format!("https://localhost:{}{path}", self.port);
         let authorization = format!("Bearer {}", self.token.expose());
         let (method, content_type, body) = match question {
@@ -88,6 +107,7 @@ impl Client {
                 let body = format!("value={}", percent_encoded(value));
                 (Method::POST, "application/x-www-form-urlencoded", body)
             }
+            Question::PostNull => (Method::POST, "application/json", "null".to_owned()),
         };
         let request = Request::builder()
             .method(method)
@@ -102,7 +122,13 @@ impl Client {
 pub(super) fn metrics(port: u16) -> Result<String, Error> {
     let url = format!("http://localhost:{port}/metrics");
     let agent = agent(TlsConfig::default(), TOTAL);
-    send(&agent, Request::get(&url), String::new(), &url, port, TOTAL)
+    send(&agent, Request::get(&url), String::new(), &url, port, TOTAL).map(text)
+}
+
+/// An answer for people: what is no UTF-8 in it becomes replacement characters.
+fn text(answer: Vec<u8>) -> String {
+    String::from_utf8(answer)
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
 /// Text as it may stand in a path segment or a form value.
@@ -135,7 +161,7 @@ fn send(
     url: &str,
     port: u16,
     limit: Duration,
-) -> Result<String, Error> {
+) -> Result<Vec<u8>, Error> {
     let method = request.method_ref().cloned().unwrap_or_default();
     let failed = |cause| Error::unreachable(method.as_str(), url, port, cause);
     let answer = if method == Method::POST {
@@ -151,11 +177,10 @@ fn send(
         .into_body()
         .into_with_config()
         .limit(LARGEST_ANSWER)
-        .lossy_utf8(true)
-        .read_to_string()
+        .read_to_vec()
         .map_err(failed)?;
     if status >= 400 {
-        return Err(Error::Refused(Refusal { status, body }));
+        return Err(Error::Refused(Refusal { status, body: text(body) }));
     }
     Ok(body)
 }

@@ -2,6 +2,7 @@
 
 pub(super) mod checks;
 pub(super) mod cluster;
+pub(super) mod flare;
 pub(super) mod local;
 pub(super) mod namespaces;
 pub(super) mod nodes;

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use tiny_http::Method;
 
 use super::*;
+use crate::flare::Document;
 use crate::health::Report;
 use crate::http::message::owned;
 use crate::kube::watch::Event;
@@ -237,6 +238,14 @@ impl Operator for FakeOperator {
             }
             _ => Err(SettingError::Unknown),
         }
+    }
+
+    fn flare(&self, documents: Vec<Document>) -> Result<String, String> {
+        Ok(documents.iter().map(|document| document.name).collect::<Vec<_>>().join(" "))
+    }
+
+    fn flare_bytes(&self, _: Vec<Document>) -> Result<Vec<u8>, String> {
+        Err("no memory".to_owned())
     }
 
     fn stop(&self) {
