@@ -95,7 +95,8 @@ pub fn send(config: &Config, sending: &Sending<'_>) -> Result<String, Failure> {
 /// The client for this address: the proxy depends on it.
 fn agent(config: &Config, url: &str) -> Result<Agent, Failure> {
     let failed = |error: String| Failure { advice: None, error };
-    let target = Url::parse(url).map_err(|problem| failed(format!("the flare's address {problem}")))?;
+    let target =
+        Url::parse(url).map_err(|problem| failed(format!("the flare's address {problem}")))?;
     agent::make(&target, &config.proxy, &config.tls).map_err(|error| failed(error.to_string()))
 }
 
