@@ -200,7 +200,7 @@ impl Finder {
         let known = self.known.get();
         let is_same = |known: &Known| known.leader == leader && known.address == address;
         if !known.as_ref().as_ref().is_some_and(is_same) {
-            info!("the leader \"{leader}\" is at {address}");
+            info!("the leader {leader:?} is at {address}");
             self.known.set(Some(Known { leader: leader.to_owned(), address }));
         }
     }
@@ -209,9 +209,9 @@ impl Finder {
         match error {
             Error::NotFound { .. } if missing > self.settings.lease => warn!(
                 "{error}: does another workload, such as node Agents with leader election, use the same lock as \
-                 \"{leader}\"? Requests for the leader are answered with 503"
+                 {leader:?}? Requests for the leader are answered with 503"
             ),
-            _ => warn!("the address of the leader \"{leader}\" is not known: {error}"),
+            _ => warn!("the address of the leader {leader:?} is not known: {error}"),
         }
     }
 

@@ -145,10 +145,11 @@ impl Run<'_> {
         if stop.is_stopped() {
             self.election.stop(clock.now());
         }
-        // Published before anything is done: at the end, not leading comes before the release.
+        let action = self.election.poll(clock.now(), clock.wall());
+        // Published before anything is done: not leading any more comes before the release.
         self.publish();
         self.candidate.heartbeat.beat(Instant::now());
-        match self.election.poll(clock.now(), clock.wall()) {
+        match action {
             Action::Finished => return false,
             Action::Sleep { until } => {
                 if std::mem::take(&mut self.succeeded) && self.problem.take().is_some() {
@@ -185,13 +186,14 @@ impl Run<'_> {
         if old == Role::Unknown
             && let Some(leader) = known_leader(&self.role, &self.candidate.identity)
         {
-            info!("Leader election running, current leader is \"{leader}\"");
+            info!("Leader election running, current leader is {leader:?}");
         }
         if was == is {
             if old != self.role
                 && let Role::Following { holder: Some(holder) } = &self.role
             {
-                info!("New leader \"{holder}\"");
+                // A name from the lock is anybody's text: it is written with its escapes.
+                info!("New leader {holder:?}");
             }
             return;
         }

@@ -37,7 +37,7 @@ pub struct Timings {
 /// What to do next.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action<T> {
-    /// Do this call now, giving up after `timeout`, and hand the outcome to [`Election::answer`].
+    /// Do this call now, giving up after `timeout`, and hand the outcome to [`Election::answer`](super::Election::answer).
     Call {
         /// The call.
         call: Call<T>,
