@@ -12,6 +12,9 @@ use crate::harness::{ApiError, Cluster, NAME, Namespace, PATIENCE, wait_until};
 /// How long the API server stays away: several rounds of any retry, yet bearable in every run.
 const OUTAGE: Duration = Duration::from_secs(20);
 
+/// How long a component says nothing, with its connections open; longer than node Agents wait for an answer.
+const STANDSTILL: Duration = Duration::from_secs(12);
+
 /// The node that all pods of these tests are on.
 const NODE: &str = "node-a";
 
@@ -31,6 +34,26 @@ fn answers_stay_while_the_api_server_is_away_and_catch_up_when_it_is_back() {
     remove(&namespace, "b");
     settled(&mut agent, &namespace, json!({"a": {"a": {}}}));
     agent.replica.process().alive().expect("no restart was needed");
+}
+
+#[test]
+fn answers_stay_while_etcd_or_the_api_server_stands_still() {
+    let cluster = Cluster::own();
+    let namespace = cluster.namespace("still");
+    two_services(&namespace);
+    let mut agent = Agent::install(&namespace, &[]);
+    let before = settled(&mut agent, &namespace, json!({"a": {"a": {}}, "b": {"b": {}}}));
+
+    let control_plane = cluster.control_plane();
+    for component in [&control_plane.etcd, &control_plane.api_server] {
+        component.freeze();
+        stays(&agent, &before, STANDSTILL);
+        component.thaw();
+        cluster.wait_ready();
+    }
+
+    remove(&namespace, "b");
+    settled(&mut agent, &namespace, json!({"a": {"a": {}}}));
 }
 
 #[test]
