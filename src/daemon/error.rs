@@ -19,6 +19,8 @@ pub enum Error {
     Tls(rustls::Error),
     /// Nothing gives this replica a name.
     Hostname(NoHostname),
+    /// A thread that owns state which cannot be rebuilt beside the others has panicked.
+    Panicked(&'static str),
     /// A thread or a signal handler could not be started.
     Start(&'static str, io::Error),
 }
@@ -44,6 +46,9 @@ impl fmt::Display for Error {
             Self::Hostname(error) => {
                 write!(formatter, "Error while getting hostname, exiting: {error}")
             }
+            Self::Panicked(name) => {
+                write!(formatter, "thread {name} panicked, exiting: a new process begins anew")
+            }
             Self::Start(what, error) => {
                 write!(formatter, "{what} could not be started, exiting: {error}")
             }
@@ -58,6 +63,7 @@ impl std::error::Error for Error {
             Self::Certificate(error) => Some(error),
             Self::Tls(error) => Some(error),
             Self::Hostname(error) => Some(error),
+            Self::Panicked(_) => None,
         }
     }
 }

@@ -28,7 +28,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam_channel::{Receiver, Sender};
 
 pub use error::Error;
 
@@ -45,6 +45,7 @@ use dispatcher::Cores;
 use election::{Election, Holder};
 use message::Message;
 use operator::Facts;
+use signals::Reason;
 use watches::{Form, Wanted, Watches};
 
 /// How often the main thread looks whether everything was listed, while it was not.
@@ -110,7 +111,7 @@ pub fn run(loaded: Loaded) -> Result<(), Error> {
         leadership: leadership.clone(),
         checks: check_routes.is_some().then_some(check_counts),
         started,
-        ending,
+        ending: ending.clone(),
         flare_turn: Mutex::new(()),
     });
     let hub = metadata::Hub::default();
@@ -140,8 +141,13 @@ pub fn run(loaded: Loaded) -> Result<(), Error> {
         listeners::node_api(&config, tokens.local_file.as_deref(), service, &telemetry)?;
     log::info!("Listening on {}", api_server.local_address());
 
-    let work_context =
-        Work { config: &config, health: &health, telemetry: &telemetry, stop: &stop };
+    let work_context = Work {
+        config: &config,
+        health: &health,
+        telemetry: &telemetry,
+        stop: &stop,
+        ending: &ending,
+    };
     let mut running = match client {
         Ok(client) => {
             let collect_services = config.metadata.map_services;
@@ -162,7 +168,7 @@ pub fn run(loaded: Loaded) -> Result<(), Error> {
     health.set_condition("startup", Probe::Startup, true);
     log::info!("All components started. Cluster Agent now running.");
 
-    let was_ready = supervise(&asked_to_end, &health, &main, &facts.watches.get());
+    let (was_ready, reason) = supervise(&asked_to_end, &health, &main, &facts.watches.get());
 
     let report = health.report(Probe::Ready, Instant::now());
     if !report.is_healthy() {
@@ -183,7 +189,10 @@ pub fn run(loaded: Loaded) -> Result<(), Error> {
     drop((health_server, telemetry_server));
     log::info!("See ya!");
     log::logger().flush();
-    Ok(())
+    match reason {
+        Reason::Failure(name) => Err(Error::Panicked(name)),
+        Reason::Signal(_) | Reason::Request => Ok(()),
+    }
 }
 
 /// What the threads that do the work need.
@@ -192,6 +201,7 @@ struct Work<'a> {
     health: &'a health::Registry,
     telemetry: &'a telemetry::Registry,
     stop: &'a Stop,
+    ending: &'a Sender<Reason>,
 }
 
 /// The threads that do the work.
@@ -215,9 +225,9 @@ impl Work<'_> {
         let heartbeat = self.health.heartbeat("dispatcher");
         let mut running = Running::default();
         let stop = self.stop.clone();
-        running.spawn("dispatcher", move || {
-            dispatcher::run(cores, &hub, &received, &heartbeat, &stop)
-        })?;
+        let owner = move || dispatcher::run(cores, &hub, &received, &heartbeat, &stop);
+        let owner = threads::spawn_vital("dispatcher", self.ending.clone(), owner);
+        running.others.push(owner.map_err(|error| Error::Start("dispatcher", error))?);
         let context = watches::Context {
             client: client.clone(),
             inbox,
@@ -350,13 +360,13 @@ fn name_replica(config: &Config, facts: &Facts) -> Result<(), Error> {
     Ok(())
 }
 
-/// Waits for the end; says whether the replica was ready before it.
+/// Waits for the end; says whether the replica was ready before it, and who asked for it.
 fn supervise(
-    asked_to_end: &Receiver<signals::Reason>,
+    asked_to_end: &Receiver<Reason>,
     health: &health::Registry,
     main: &health::Heartbeat,
     reached: &watches::Reached,
-) -> bool {
+) -> (bool, Reason) {
     let mut ready = false;
     loop {
         main.beat(Instant::now());
@@ -364,13 +374,10 @@ fn supervise(
             ready = true;
             health.set_condition(SYNCED, Probe::Ready, true);
         }
-        match asked_to_end.recv_timeout(if ready { BEAT } else { SETTLING }) {
-            Err(RecvTimeoutError::Timeout) => {}
-            Ok(reason) => {
-                log::info!("asked to end by {reason:?}");
-                return ready;
-            }
-            Err(RecvTimeoutError::Disconnected) => return ready,
+        // The other end lives as long as this function's caller, so an error is a time-out.
+        if let Ok(reason) = asked_to_end.recv_timeout(if ready { BEAT } else { SETTLING }) {
+            log::info!("asked to end by {reason:?}");
+            return (ready, reason);
         }
     }
 }

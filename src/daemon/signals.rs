@@ -16,6 +16,8 @@ pub enum Reason {
     Signal(i32),
     /// `POST /stop`.
     Request,
+    /// A thread without which nothing works has panicked, by its name.
+    Failure(&'static str),
 }
 
 /// Sends the first signal to `ending` and ends the process with the usual code at the second. SIGHUP does nothing, and

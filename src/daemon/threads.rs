@@ -5,6 +5,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use crossbeam_channel::Sender;
+
+use super::signals::Reason;
 use crate::retry::Backoff;
 use crate::sync::Stop;
 use crate::telemetry::Registry;
@@ -39,9 +42,35 @@ pub fn spawn_restarting(
     })
 }
 
+/// Runs `body` on a thread of this name, and asks the process to end when it panics: for state that no other thread can
+/// rebuild. The process is back within milliseconds, and the others were told to wait by then.
+///
+/// # Errors
+/// When the thread cannot be started.
+pub fn spawn_vital(
+    name: &'static str,
+    ending: Sender<Reason>,
+    body: impl FnOnce() + Send + 'static,
+) -> io::Result<JoinHandle<()>> {
+    thread::Builder::new().name(name.to_owned()).spawn(move || {
+        if catch_unwind(AssertUnwindSafe(body)).is_err() {
+            // A full channel means that the process was asked to end already.
+            let _ = ending.try_send(Reason::Failure(name));
+        }
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_panic_of_a_vital_thread_asks_the_process_to_end() {
+        let (ending, asked_to_end) = crossbeam_channel::bounded(1);
+        let thread = spawn_vital("vital", ending, || panic!("on purpose"));
+        thread.expect("the thread starts").join().expect("the panic is caught");
+        assert_eq!(asked_to_end.try_recv(), Ok(Reason::Failure("vital")));
+    }
 
     #[test]
     fn a_panic_is_counted_and_the_work_begins_anew() {
