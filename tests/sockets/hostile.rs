@@ -12,9 +12,9 @@ use crate::tls_client::{Offer, PATIENCE, TlsStream, connect, connect_with, excha
 use crate::victim::{Idlers, Victim};
 
 const REQUEST: &str = "GET /version HTTP/1.1\r\nHost: a\r\n\r\n";
-/// Memory that an attack on one connection may cost, in KiB: a few thread stacks and read buffers. The attacks send
-/// 5 to 200 MB.
-const GROWTH: usize = 8 << 10;
+/// Memory that the attacks may cost, in KiB: the four greedy clients hold one answer of a megabyte each as body, as
+/// message and as TLS records, and the allocator keeps part of what was freed. The attacks send 5 to 400 MB.
+const GROWTH: usize = 24 << 10;
 /// What a node Agent allows for connecting, and for an answer (spec node-api §5.2), with room for a loaded machine.
 const AGENT_PATIENCE: Duration = Duration::from_secs(5);
 
