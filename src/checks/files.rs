@@ -362,6 +362,23 @@ mod tests {
     }
 
     #[test]
+    fn config_24_the_mounted_root_wins_and_defaults_come_last() {
+        let path = "kubernetes_apiserver.d/kubernetes_apiserver.yaml";
+        let directory = Directory::new(
+            "roots",
+            &[
+                (&format!("main/{path}"), "instances: [{port: 2}]"),
+                ("main/kubernetes_apiserver.d/conf.yaml.default", "instances: [{port: 3}]"),
+                ("main/other.d/conf.yaml.default", "instances: [{port: 4}]"),
+                (&format!("mounted/{path}"), GOOD),
+                ("mounted/..data/stray.yaml", GOOD),
+            ],
+        );
+        assert_eq!(directory.sources(), [path, "other.d/conf.yaml.default"]);
+        assert_eq!(directory.scan().files[0].configuration.instances, [b"port: 1\n"]);
+    }
+
+    #[test]
     fn only_the_known_places_and_endings_count() {
         let directory = Directory::new(
             "places",
