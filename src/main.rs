@@ -12,6 +12,10 @@ use cluster_agent::{applets, cli};
 /// The names under which the command line is known, the first one for messages where none was typed.
 const COMMAND_LINE: [&str; 3] = ["datadog-cluster-agent", "agent", "cluster-agent"];
 
+/// The other names in the image.
+const OTHERS: [&str; 6] =
+    ["cat", "cp", "entrypoint.sh", "readsecret.sh", "readsecret_multiple_providers.sh", "tar"];
+
 fn main() -> ExitCode {
     let mut words = std::env::args_os();
     let program = words.next().unwrap_or_else(|| COMMAND_LINE[0].into());
@@ -22,7 +26,14 @@ fn main() -> ExitCode {
 fn dispatch(program: OsString, mut words: Vec<OsString>) -> ExitCode {
     match base_name(&program) {
         Some("entrypoint.sh") => entry_point(words),
+        Some("cat") => ExitCode::from(applets::cat::run(words)),
         Some("cp") => ExitCode::from(applets::copy::run(words)),
+        Some("tar") => ExitCode::from(applets::tar::run(words)),
+        Some("readsecret.sh") => read_secrets(words),
+        Some("readsecret_multiple_providers.sh") => {
+            words.push("--with-provider-prefixes".into());
+            read_secrets(words)
+        }
         _ => {
             if words.first().is_some_and(is_command_line) {
                 words.remove(0);
@@ -35,7 +46,7 @@ fn dispatch(program: OsString, mut words: Vec<OsString>) -> ExitCode {
 /// What the shell script of that name did last: `exec` its arguments; without any, start the agent.
 fn entry_point(mut words: Vec<OsString>) -> ExitCode {
     let names_a_program = words.first().is_some_and(|word| {
-        is_command_line(word) || matches!(base_name(word), Some("entrypoint.sh" | "cp"))
+        is_command_line(word) || base_name(word).is_some_and(|name| OTHERS.contains(&name))
     });
     if names_a_program {
         let program = words.remove(0);
@@ -44,6 +55,12 @@ fn entry_point(mut words: Vec<OsString>) -> ExitCode {
     if words.is_empty() {
         words.push("start".into());
     }
+    cli::run(COMMAND_LINE[0], words)
+}
+
+/// What the scripts of those names did: the secret helper of the command line, for use as a secret backend.
+fn read_secrets(mut words: Vec<OsString>) -> ExitCode {
+    words.splice(0..0, ["secret-helper".into(), "read".into()]);
     cli::run(COMMAND_LINE[0], words)
 }
 

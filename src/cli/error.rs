@@ -41,7 +41,9 @@ pub(super) enum Error {
     NoTelemetry,
     /// The archive was not made or not delivered, for this reason.
     Flare(String),
-    /// The operands of `config get` or `config set` are not what they should be.
+    /// The question about secrets cannot be answered as a whole, for this reason.
+    Secrets(String),
+    /// The operands of a command that needs them are not what they should be.
     Operands(&'static str),
 }
 
@@ -87,7 +89,9 @@ impl fmt::Display for Error {
             }
             Self::Answer(error) => write!(formatter, "error unmarshalling json: {error}"),
             Self::Unhealthy(count) => write!(formatter, "found {count} unhealthy components"),
-            Self::NoMap(reason) | Self::Flare(reason) => formatter.write_str(reason),
+            Self::NoMap(reason) | Self::Flare(reason) | Self::Secrets(reason) => {
+                formatter.write_str(reason)
+            }
             Self::NoTelemetry => {
                 formatter.write_str("there is no telemetry port: metrics_port is 0")
             }

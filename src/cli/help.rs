@@ -45,7 +45,7 @@ fn of_program(program: &str, out: &mut dyn Write) -> io::Result<()> {
     )?;
     writeln!(out, "\nUsage:\n  {program} [command]\n\nAvailable Commands:")?;
     for command in &COMMANDS {
-        writeln!(out, "  {:<12} {}", command.name, command.summary)?;
+        writeln!(out, "  {:<13} {}", command.name, command.summary)?;
     }
     writeln!(out, "\nFlags:")?;
     list_flags(&GLOBAL, out)?;

@@ -14,6 +14,7 @@ mod flare;
 mod health;
 mod help;
 mod metamap;
+mod secret_helper;
 mod session;
 mod start;
 mod status;
@@ -32,7 +33,7 @@ use session::Session;
 const FAILURE: u8 = 255;
 
 /// The commands, in the order of the help.
-const COMMANDS: [Command; 11] = [
+const COMMANDS: [Command; 12] = [
     start::COMMAND,
     cluster_checks::COMMAND,
     config::COMMAND,
@@ -41,6 +42,7 @@ const COMMANDS: [Command; 11] = [
     health::COMMAND,
     help::COMMAND,
     metamap::COMMAND,
+    secret_helper::COMMAND,
     status::COMMAND,
     telemetry::COMMAND,
     version::COMMAND,

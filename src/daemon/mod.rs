@@ -16,7 +16,7 @@ mod election;
 mod error;
 mod hostname;
 mod identity;
-mod kubernetes;
+pub mod kubernetes;
 mod listeners;
 mod message;
 mod operator;

@@ -1,8 +1,14 @@
 //! Programs that manifests call by name in a shell-less image.
 
 use std::fs;
+use std::io::Write;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
-use crate::program::{command, link, said};
+use serde_json::{Value, json};
+
+use crate::program::{Said, binary, command, link, said};
 use crate::support::scratch::Scratch;
 
 #[test]
@@ -36,4 +42,118 @@ fn the_entry_point_runs_an_applet_that_it_is_given() {
     let entry_point = link(&scratch, "entrypoint.sh");
     let said = said(&mut command(&entry_point, &["cp"]));
     assert_eq!((said.code, said.errors.as_str()), (Some(1), "cp: missing file operand\n"));
+}
+
+/// What the program says when it is given this input.
+fn given(mut command: Command, input: &str) -> Said {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the program can be started");
+    let mut pipe = child.stdin.take().expect("it is piped");
+    pipe.write_all(input.as_bytes()).expect("the program reads");
+    drop(pipe);
+    let output = child.wait_with_output().expect("the program ends");
+    let text = |bytes| String::from_utf8(bytes).expect("the program speaks UTF-8");
+    Said { output: text(output.stdout), errors: text(output.stderr), code: output.status.code() }
+}
+
+#[test]
+fn cli_32_the_secret_helper_answers_for_each_secret() {
+    let scratch = Scratch::new();
+    let directory = scratch.path().join("secrets");
+    fs::create_dir_all(directory.join("..data")).expect("the directory is ours");
+    fs::write(directory.join("..data/password"), "s3cret").expect("the directory is ours");
+    symlink("..data/password", directory.join("password")).expect("the directory is ours");
+    fs::write(directory.join("x"), "x".repeat(8193)).expect("the directory is ours");
+    fs::write(directory.join("fits"), "y".repeat(8192)).expect("the directory is ours");
+    let outside = scratch.write("outside", "not yours");
+    symlink(&outside, directory.join("link")).expect("the directory is ours");
+    let helper = link(&scratch, "readsecret.sh");
+    let read = |ids: &Value| {
+        let question = json!({"version": "1.0", "secrets": ids}).to_string();
+        let said = given(command(&helper, &[directory.as_os_str()]), &question);
+        assert_eq!((said.code, said.errors.as_str()), (Some(0), ""));
+        serde_json::from_str::<Value>(&said.output).expect("it is JSON")
+    };
+    let expected = json!({
+        "x": {"error": "secret exceeds max allowed size"},
+        "password": {"value": "s3cret"},
+    });
+    assert_eq!(read(&json!(["x", "password"])), expected);
+    let answer = read(&json!(["fits", "none", "link", "../outside"]));
+    assert_eq!(answer["fits"]["value"].as_str().map(str::len), Some(8192));
+    assert_eq!(answer["none"], json!({"error": "secret does not exist"}));
+    for id in ["link", "../outside"] {
+        let error = answer[id]["error"].as_str().unwrap_or_default();
+        assert!(error.starts_with("not following symlink "), "{id}: {answer}");
+    }
+
+    let words = ["secret-helper", "read", "/nowhere"];
+    let said = given(command(binary(), &words), r#"{"version":"3.1","secrets":["a"]}"#);
+    let text = "Error: incompatible protocol version \"3.1\"\n";
+    assert_eq!((said.code, said.errors.as_str()), (Some(255), text));
+}
+
+#[test]
+fn secrets_with_a_provider_are_found_by_its_rules() {
+    let scratch = Scratch::new();
+    let file = scratch.write("token", "t0ken");
+    let helper = link(&scratch, "readsecret_multiple_providers.sh");
+    let id = format!("file@{}", file.display());
+    let question = json!({"version": "1.0", "secrets": [id, "k8s_secret@a/b", "vault@x", "plain"]})
+        .to_string();
+    let said = given(command(&helper, &[""; 0]), &question);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    let answer: Value = serde_json::from_str(&said.output).expect("it is JSON");
+    assert_eq!(answer[&id], json!({"value": "t0ken"}));
+    let error = |id: &str| answer[id]["error"].as_str().unwrap_or_default().to_owned();
+    assert_eq!(error("k8s_secret@a/b"), "invalid format. Use: \"namespace/name/key\"");
+    assert_eq!(error("vault@x"), "provider not supported: vault");
+    assert!(error("plain").starts_with("there is no directory"), "{answer}");
+}
+
+#[test]
+fn deploy_29_tar_creates_what_other_programs_extract() {
+    let scratch = Scratch::new();
+    let tar = link(&scratch, "tar");
+    let tree = scratch.path().join("tree");
+    let long = "n".repeat(120);
+    fs::create_dir_all(tree.join("sub")).expect("the directory is ours");
+    fs::write(tree.join("sub").join(&long), "deep").expect("the directory is ours");
+    fs::write(tree.join("f.zip"), "z".repeat(1000)).expect("the directory is ours");
+    symlink("f.zip", tree.join("link")).expect("the directory is ours");
+    let made = command(&tar, &["cf".as_ref(), "-".as_ref(), tree.as_os_str()])
+        .output()
+        .expect("the program can be started");
+    assert_eq!(made.status.code(), Some(0));
+    let note = "tar: Removing leading `/' from member names\n";
+    assert_eq!(String::from_utf8_lossy(&made.stderr), note);
+    assert_eq!(made.stdout.len() % 512, 0);
+
+    let copy = scratch.path().join("copy");
+    fs::create_dir(&copy).expect("the directory is ours");
+    let archive = scratch.path().join("made.tar");
+    fs::write(&archive, &made.stdout).expect("the directory is ours");
+    let extracted = Command::new("tar").arg("-xf").arg(&archive).arg("-C").arg(&copy).status();
+    assert!(extracted.expect("the machine has tar").success());
+    let there = copy.join(tree.strip_prefix("/").expect("it is absolute"));
+    let content = |path: &Path| fs::read_to_string(path).expect("the file was extracted");
+    assert_eq!(content(&there.join("sub").join(&long)), "deep");
+    assert_eq!(content(&there.join("f.zip")), "z".repeat(1000));
+    assert_eq!(fs::read_link(there.join("link")).expect("it is a link"), Path::new("f.zip"));
+
+    let missing = said(&mut command(&tar, &["cf", "-", "/does/not/exist"]));
+    assert_eq!(missing.code, Some(2));
+    let text = "/does/not/exist: Cannot stat: No such file or directory\n";
+    assert!(missing.errors.ends_with(text), "{}", missing.errors);
+}
+
+#[test]
+fn cat_shows_files_and_goes_on_after_one_that_is_missing() {
+    let scratch = Scratch::new();
+    let cat = link(&scratch, "cat");
+    let file = scratch.write("a.log", "a line\n");
+    let words = [Path::new("/does/not/exist"), &file];
+    let said = said(&mut command(&cat, &words));
+    assert_eq!((said.code, said.output.as_str()), (Some(1), "a line\n"));
+    assert_eq!(said.errors, "cat: /does/not/exist: No such file or directory\n");
 }

@@ -104,12 +104,6 @@ fn name_of(source: &OsStr) -> Option<&OsStr> {
     (name != b"." && name != b"..").then(|| OsStr::from_bytes(name))
 }
 
-/// The operating system's words for an error, without the number that Rust adds.
-fn reason(error: &io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error").next().unwrap_or_default().to_owned()
-}
-
 /// `path` in quotes, as in all messages of this program.
 fn quoted(path: &Path) -> String {
     format!("'{}'", path.display())

@@ -5,7 +5,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 
-use super::{Options, quoted, reason};
+use super::{Options, quoted};
+use crate::applets::reason;
 
 /// A directory is always made accessible to its owner, or its content could not be written.
 const OWNER: u32 = 0o700;
