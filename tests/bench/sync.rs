@@ -51,8 +51,17 @@ impl Cluster {
 
     /// Starts the program, and measures until it answers for a node.
     pub fn read_by_program(&self, programs: &Programs) -> Result<(Program, Reading), String> {
+        self.read_by_program_with(programs, &Settings::default())
+    }
+
+    /// The same with more settings.
+    pub fn read_by_program_with(
+        &self,
+        programs: &Programs,
+        settings: &Settings,
+    ) -> Result<(Program, Reading), String> {
         let start = Instant::now();
-        let program = Program::spawn(&programs.ours, &self.kubeconfig(), &Settings::default());
+        let program = Program::spawn(&programs.ours, &self.kubeconfig(), settings);
         let mut agent = program.node_agent();
         let synced =
             || agent.get("/api/v1/tags/pod/node-0").is_ok_and(|answer| answer.status == 200);
