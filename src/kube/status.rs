@@ -38,6 +38,8 @@ pub struct Snapshot {
     pub bad_objects: u64,
     /// The newest version that was heard of; empty before the first list.
     pub version: String,
+    /// The version of the last complete list; known to the consumer when it is told that the list is complete.
+    pub list_version: String,
     /// When the last list was complete.
     pub last_list: Option<SystemTime>,
     /// When the watch last brought something, be it only a bookmark.
@@ -94,6 +96,7 @@ impl WatchStatus {
                 failures: 0,
                 bad_objects: 0,
                 version: String::new(),
+                list_version: String::new(),
                 last_list: None,
                 last_heard: None,
                 last_failure: None,
@@ -116,6 +119,11 @@ impl WatchStatus {
 
     pub(super) fn set_activity(&self, activity: Activity) {
         self.lock().activity = activity;
+    }
+
+    /// The last page of a list has come; its consumer is about to be told.
+    pub(super) fn list_arrived(&self, version: &str) {
+        version.clone_into(&mut self.lock().list_version);
     }
 
     pub(super) fn listed(&self, objects: u64, version: &str, now: SystemTime) {

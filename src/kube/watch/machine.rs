@@ -117,6 +117,12 @@ impl Machine {
         }
     }
 
+    /// The same, for a consumer that knows everything up to `version`: it is not listed until the server has forgotten
+    /// that version.
+    pub(super) fn resuming(self, version: String) -> Self {
+        Self { state: State::InitListed { version }, ..self }
+    }
+
     /// What to do at `now`.
     pub(super) fn next(&mut self, now: Instant) -> Action {
         if let Some(left) = self.pause_until.and_then(|until| until.checked_duration_since(now))

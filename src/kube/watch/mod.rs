@@ -77,6 +77,9 @@ pub struct Spec {
     pub relist_every: Option<Duration>,
     /// What to do when the first list is refused.
     pub on_refusal: OnRefusal,
+    /// A version up to which the consumer knows everything from an earlier run: changes after it are told without a
+    /// list, and a list comes only when the server cannot go on from there.
+    pub resume_from: Option<String>,
     /// Where to report.
     pub status: Arc<WatchStatus>,
 }
@@ -114,6 +117,7 @@ impl Spec {
             selection: Selection::default(),
             relist_every: None,
             on_refusal: OnRefusal::Wait,
+            resume_from: None,
         }
     }
 }
@@ -142,12 +146,16 @@ pub fn run<T: Resource>(
     sink: impl FnMut(Event<T>),
     stop: &Stop,
 ) -> Outcome {
+    let machine = Machine::new(spec.relist_every, Random::from_entropy());
     let mut watch = Watch {
         client,
         spec,
         beat,
         sink,
-        machine: Machine::new(spec.relist_every, Random::from_entropy()),
+        machine: match &spec.resume_from {
+            Some(version) => machine.resuming(version.clone()),
+            None => machine,
+        },
         listed: 0,
         list_begun: false,
         failures: Throttle::default(),
@@ -252,6 +260,7 @@ impl<B: Fn(), S> Watch<'_, B, S> {
         begin(sink);
         let version = page.version.clone();
         if self.machine.page_done(Instant::now(), page) {
+            self.spec.status.list_arrived(&version);
             (self.sink)(Event::InitDone);
             self.spec.status.listed(self.listed, &version, SystemTime::now());
         }
