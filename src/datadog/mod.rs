@@ -8,4 +8,12 @@
 //! that refuses nor a proxy that is down touches health or readiness (spec events-and-leader §5.7).
 
 pub mod agent;
+pub mod breaker;
+pub mod endpoints;
+pub mod forwarder;
+pub mod intake;
 pub mod proxy;
+pub mod queue;
+pub mod statistics;
+
+pub use forwarder::Forwarder;
