@@ -10,6 +10,7 @@ pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod datadog;
+pub mod events;
 pub mod flare;
 pub mod grpc;
 pub mod health;
