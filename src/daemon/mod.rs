@@ -20,6 +20,7 @@ pub mod kubernetes;
 mod listeners;
 mod message;
 mod operator;
+mod outbound;
 mod signals;
 mod threads;
 mod watches;
@@ -45,6 +46,7 @@ use dispatcher::Cores;
 use election::{Election, Holder};
 use message::Message;
 use operator::Facts;
+use outbound::Outbound;
 use signals::Reason;
 use watches::{Form, Wanted, Watches};
 
@@ -92,6 +94,7 @@ pub fn run(loaded: Loaded) -> Result<(), Error> {
 
     let (work, stop) = Stop::new();
     let client = connect(&config, &stop)?;
+    let api = client.as_ref().ok().cloned();
     let (election, leadership) = Election::new(&config, client.as_ref().ok(), &telemetry, &health);
     let server = client.as_ref().map(|client| client.server().to_owned()).map_err(Clone::clone);
     let (inbox, received) = message::inbox();
@@ -110,6 +113,7 @@ pub fn run(loaded: Loaded) -> Result<(), Error> {
         leader_election: Box::new(election.facts()),
         leadership: leadership.clone(),
         checks: check_routes.is_some().then_some(check_counts),
+        outbound: Published::default(),
         started,
         ending: ending.clone(),
         flare_turn: Mutex::new(()),
@@ -160,11 +164,19 @@ pub fn run(loaded: Loaded) -> Result<(), Error> {
             Running::default()
         }
     };
+    let leading = election.handle();
     let (holder, finder) =
         election.start(&stop).map_err(|error| Error::Start("the leader election", error))?;
     running.others.extend(finder);
     facts.watches.set(running.watches.reached());
     name_replica(&config, &facts)?;
+    let hostname = facts.hostname.get().name.clone();
+    let surroundings =
+        outbound::Surroundings { api, leading, hostname, telemetry: &telemetry, health: &health };
+    let (outbound, senders) = Outbound::start(&config, &surroundings, &stop)
+        .map_err(|error| Error::Start("the delivery to Datadog", error))?;
+    running.others.extend(senders);
+    facts.outbound.set(Some(outbound.facts()));
     health.set_condition("startup", Probe::Startup, true);
     log::info!("All components started. Cluster Agent now running.");
 
@@ -179,12 +191,15 @@ pub fn run(loaded: Loaded) -> Result<(), Error> {
     running.join(Instant::now() + JOIN);
     // Only now: whatever a leader does has ended. The others take over while this replica lingers.
     let release = holder.map(Holder::release);
+    // Nobody hands over payloads any more.
+    let delivery = outbound.finish();
     if was_ready {
         thread::sleep(LINGER);
     }
     if let Some(release) = release {
         release.wait();
     }
+    delivery.wait();
     api_server.drain(Instant::now() + DRAIN);
     drop((health_server, telemetry_server));
     log::info!("See ya!");

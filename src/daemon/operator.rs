@@ -40,6 +40,8 @@ pub struct Facts {
     pub leadership: Arc<dyn node_api::Leadership>,
     /// Numbers about the cluster checks; `None` while they are off.
     pub checks: Option<Arc<Published<Counts>>>,
+    /// What is sent to Datadog, once it is.
+    pub outbound: Published<Option<super::outbound::Facts>>,
     /// When the process started.
     pub started: SystemTime,
     /// Asks the process to end.
@@ -78,6 +80,7 @@ impl Facts {
                 .checks
                 .as_ref()
                 .map(|counts| checks(&counts.get(), self.leadership.role())),
+            delivery: self.outbound.get().as_ref().as_ref().map(super::outbound::Facts::delivery),
             proxy: status::Proxy {
                 http: config.proxy.http.as_ref().map(ToString::to_string),
                 https: config.proxy.https.as_ref().map(ToString::to_string),

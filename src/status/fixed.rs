@@ -2,17 +2,7 @@
 
 use serde_json::json;
 
-use super::layout::Text;
 use super::{Inputs, Section};
-
-/// No check has a place to run yet.
-pub(super) fn collector(_: &Inputs) -> Section {
-    let mut text = Text::default();
-    text.blank();
-    text.heading(2, "Running Checks");
-    text.line(4, "No checks have run yet");
-    Section { title: "Collector".into(), text: text.finish(), keys: Vec::new() }
-}
 
 /// This build changes no objects on their way into the cluster.
 pub(super) fn admission_controller(_: &Inputs) -> Section {

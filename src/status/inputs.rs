@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
+
+use crate::secret::Secret;
 
 /// Everything the document shows. A later room adds its facts as one more field here.
 #[derive(Clone, Debug)]
@@ -19,6 +21,8 @@ pub struct Inputs {
     pub leader_election: LeaderElection,
     /// The assignment of cluster checks; `None` while they are off.
     pub cluster_checks: Option<ClusterChecks>,
+    /// What goes to Datadog; `None` before anything can.
+    pub delivery: Option<Delivery>,
     /// The proxies in force for traffic to the outside.
     pub proxy: Proxy,
     /// Facts that could not be collected, one sentence each.
@@ -146,6 +150,48 @@ pub enum ChecksRole {
         /// Its address, when it is known.
         leader: Option<IpAddr>,
     },
+}
+
+/// What goes to Datadog.
+#[derive(Clone, Debug, Default)]
+pub struct Delivery {
+    /// Base URLs with a key that is sent there.
+    pub endpoints: Vec<(String, Secret)>,
+    /// The check `kubernetes_apiserver`, once it has run.
+    pub check: Option<CheckRuns>,
+    /// Payloads that were given up.
+    pub dropped: u64,
+    /// Attempts that are repeated.
+    pub retried: u64,
+    /// Payloads that wait.
+    pub waiting: u64,
+    /// Accepted payloads by route.
+    pub successes: BTreeMap<String, u64>,
+    /// Attempts without an answer by kind.
+    pub errors: BTreeMap<String, u64>,
+    /// Refusals by status code.
+    pub refusals: BTreeMap<u16, u64>,
+}
+
+/// The runs of a check.
+#[derive(Clone, Debug, Default)]
+pub struct CheckRuns {
+    /// All of them.
+    pub runs: u64,
+    /// Those that failed.
+    pub failed: u64,
+    /// Datadog events of the last run and of all.
+    pub events: (u64, u64),
+    /// Service checks of the last run and of all.
+    pub service_checks: (u64, u64),
+    /// Mean time of a run.
+    pub average: Duration,
+    /// When the last one ended.
+    pub last: Option<SystemTime>,
+    /// When the last successful one ended.
+    pub last_success: Option<SystemTime>,
+    /// Why the last one failed.
+    pub error: Option<String>,
 }
 
 /// The proxies in force; URLs may hold passwords, which are masked before they are shown.

@@ -5,6 +5,7 @@
 //! facts to [`Inputs`], a file with its function, and a row to [`SECTIONS`].
 
 mod cluster_checks;
+mod delivery;
 mod fixed;
 mod header;
 mod inputs;
@@ -20,8 +21,8 @@ use std::fmt;
 use serde_json::{Map, Value};
 
 pub use inputs::{
-    ChecksRole, ClusterChecks, Header, Hostname, Inputs, Kubernetes, LeaderElection, Proxy,
-    Resource,
+    CheckRuns, ChecksRole, ClusterChecks, Delivery, Header, Hostname, Inputs, Kubernetes,
+    LeaderElection, Proxy, Resource,
 };
 
 use layout::Text;
@@ -33,11 +34,13 @@ const HEADERS: [fn(&Inputs) -> Section; 2] = [header::process, header::hostname]
 const HEADER: &str = "header";
 
 /// The sections: the collector first, the others in alphabetical order.
-const SECTIONS: [fn(&Inputs) -> Section; 9] = [
-    fixed::collector,
+const SECTIONS: [fn(&Inputs) -> Section; 11] = [
+    delivery::collector,
     fixed::admission_controller,
     cluster_checks::section,
     fixed::custom_metrics,
+    delivery::endpoints,
+    delivery::forwarder,
     kubernetes::section,
     leader_election::section,
     leader_election::lock,

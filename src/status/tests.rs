@@ -58,6 +58,7 @@ pub(super) fn inputs() -> Inputs {
             role: "leader".to_owned(),
             lock: "configmaps \"datadog-leader-election\" in namespace \"monitoring\"".to_owned(),
         },
+        delivery: None,
         proxy: Proxy {
             https: Some("http://relay:3128".to_owned()),
             no_proxy: vec!["169.254.169.254".to_owned()],

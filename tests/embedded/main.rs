@@ -6,6 +6,7 @@ mod support;
 mod cluster_checks;
 mod contract;
 mod endpoints;
+mod events;
 mod faults;
 mod healing;
 mod leader;

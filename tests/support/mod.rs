@@ -5,6 +5,7 @@
 
 pub mod api_server;
 pub mod contract;
+pub mod intake;
 pub mod metadata_stream;
 pub mod node_agent;
 pub mod program;
