@@ -10,6 +10,7 @@ mod agent;
 mod answers;
 mod applets;
 mod flare;
+mod manifests;
 mod program;
 mod receiver;
 mod running;
