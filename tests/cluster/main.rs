@@ -8,6 +8,7 @@
 mod support;
 
 mod agent;
+mod cluster_checks;
 mod contract;
 mod faults;
 mod harness;
