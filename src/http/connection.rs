@@ -8,6 +8,7 @@ use std::net::{Shutdown, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use rustls::pki_types::CertificateDer;
 use rustls::{ServerConnection, StreamOwned};
 use tiny_http::Method;
 
@@ -58,7 +59,7 @@ pub(super) struct Exchange<'a> {
     pub(super) handler: &'a dyn Handler,
     pub(super) ticket: &'a Ticket,
     pub(super) peer: SocketAddr,
-    pub(super) certificate: Option<Arc<[u8]>>,
+    pub(super) certificate: Option<Arc<[CertificateDer<'static>]>>,
     /// Counts panics of the handler.
     pub(super) panics: CounterSeries,
 }

@@ -5,6 +5,7 @@ use std::io::{self, Cursor, Read};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use rustls::pki_types::CertificateDer;
 use serde::Serialize;
 use tiny_http::{Header, Method, StatusCode};
 
@@ -30,8 +31,9 @@ pub struct Request {
     pub body: Vec<u8>,
     /// The peer's address.
     pub peer: SocketAddr,
-    /// The peer's verified certificate in DER, where the listener asks for one and the peer sent it.
-    pub certificate: Option<Arc<[u8]>>,
+    /// The peer's certificates, its own first, where the listener asks for them and the peer sent some. The peer has
+    /// the key of the first one; what else is known of them is up to the verifier of the listener's TLS settings.
+    pub certificate: Option<Arc<[CertificateDer<'static>]>>,
 }
 
 /// A body that is owned by the response or shared with a cache.
@@ -139,6 +141,20 @@ pub fn percent_decoded(text: &str) -> Cow<'_, str> {
         rest = if escape.is_some() { &tail[2..] } else { tail };
     }
     Cow::Owned(String::from_utf8_lossy(&decoded).into_owned())
+}
+
+/// Encodes everything outside RFC 3986's unreserved set as `%XX`, so that the text can stand as one value in a URL.
+pub fn percent_encoded(text: &str) -> String {
+    use std::fmt::Write as _;
+    let mut encoded = String::with_capacity(text.len() + text.len() / 2);
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
 }
 
 fn hex(digit: u8) -> Option<u8> {

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use rustls::pki_types::CertificateDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use super::connection::{Exchange, Transport};
@@ -239,17 +240,17 @@ fn serve(shared: &Shared, socket: Arc<TcpStream>, peer: SocketAddr, ticket: Tick
             return log::debug!("TLS handshake of {peer} with {} failed: {error}", shared.name);
         }
     };
-    let certificate = stream
-        .conn
-        .peer_certificates()
-        .and_then(|chain| chain.first())
-        .map(|certificate| Arc::from(certificate.as_ref()));
+    let certificate = stream.conn.peer_certificates().map(owned);
     match &shared.http2 {
         Some(http2) if stream.conn.alpn_protocol() == Some(b"h2") => {
             http2.serve(Session::new(stream, peer, ticket, shared.limits.linger));
         }
         _ => shared.exchange(peer, &ticket, certificate).run(&mut stream),
     }
+}
+
+fn owned(chain: &[CertificateDer<'_>]) -> Arc<[CertificateDer<'static>]> {
+    chain.iter().map(|certificate| certificate.clone().into_owned()).collect()
 }
 
 /// Completes the TLS handshake within the request time.
@@ -285,7 +286,7 @@ impl Shared {
         &'a self,
         peer: SocketAddr,
         ticket: &'a Ticket,
-        certificate: Option<Arc<[u8]>>,
+        certificate: Option<Arc<[CertificateDer<'static>]>>,
     ) -> Exchange<'a> {
         Exchange {
             limits: &self.limits,

@@ -38,9 +38,10 @@ impl Handler for Answers {
             "/method" => text(200, request.method.as_str()),
             "/echo" => owned(200, "application/octet-stream", request.body.clone()),
             "/headers" => text(200, &request.headers.len().to_string()),
-            "/certificate" => {
-                text(200, &request.certificate.as_ref().map_or(0, |der| der.len()).to_string())
-            }
+            "/certificate" => text(
+                200,
+                &request.certificate.as_ref().map_or(0, |chain| chain[0].len()).to_string(),
+            ),
             "/big" => owned(200, "text/plain", vec![b'x'; 1 << 20]),
             "/wait" => {
                 if let Some(gate) = &self.gate {
