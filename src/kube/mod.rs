@@ -10,6 +10,8 @@ pub mod error;
 pub mod kubeconfig;
 pub mod list;
 pub mod objects;
+pub mod quantity;
+pub mod selector;
 pub mod settings;
 pub mod split;
 pub mod status;
