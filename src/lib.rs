@@ -5,6 +5,7 @@
 //! snapshots. `ARCHITECTURE.md` draws the flow and the rooms; each module opens with its own purpose and limits.
 
 pub mod applets;
+pub mod autoscaling;
 pub mod checks;
 pub mod cli;
 pub mod config;
@@ -19,6 +20,7 @@ pub mod kube;
 pub mod leader;
 pub mod logging;
 pub mod metadata;
+pub mod metrics_api;
 pub mod node_api;
 pub mod retry;
 pub mod scrub;
