@@ -3,6 +3,7 @@
 //! ```text
 //! signals ─ logging ─ telemetry ─ health ─ node API ─┬─ dispatcher ◀─ watch-*      until SIGTERM, SIGINT, POST /stop
 //!                                                    ├─ cluster-id, leader, leader-address
+//!                                                    ├─ external-metrics and its listener, where they are on
 //!                                                    └─ api-server (says when it is reached)
 //! ```
 //!
@@ -14,6 +15,7 @@ mod checks;
 mod dispatcher;
 mod election;
 mod error;
+mod external_metrics;
 mod hostname;
 mod identity;
 pub mod kubernetes;
@@ -114,6 +116,7 @@ pub fn run(loaded: Loaded) -> Result<(), Error> {
         leadership: leadership.clone(),
         checks: check_routes.is_some().then_some(check_counts),
         outbound: Published::default(),
+        external_metrics: Published::default(),
         started,
         ending: ending.clone(),
         flare_turn: Mutex::new(()),
@@ -145,6 +148,18 @@ pub fn run(loaded: Loaded) -> Result<(), Error> {
         listeners::node_api(&config, tokens.local_file.as_deref(), service, &telemetry)?;
     log::info!("Listening on {}", api_server.local_address());
 
+    let external_metrics = match &client {
+        Ok(client) => external_metrics::start(&external_metrics::Context {
+            config: &config,
+            client,
+            leadership: election.handle(),
+            telemetry: &telemetry,
+            stop: &stop,
+        })?,
+        Err(_) => None,
+    };
+    facts.external_metrics.set(external_metrics.as_ref().map(|running| running.facts.clone()));
+
     let work_context = Work {
         config: &config,
         health: &health,
@@ -168,6 +183,10 @@ pub fn run(loaded: Loaded) -> Result<(), Error> {
     let (holder, finder) =
         election.start(&stop).map_err(|error| Error::Start("the leader election", error))?;
     running.others.extend(finder);
+    let metrics_listener = external_metrics.map(|external_metrics| {
+        running.others.extend(external_metrics.threads);
+        external_metrics.listener
+    });
     facts.watches.set(running.watches.reached());
     name_replica(&config, &facts)?;
     let hostname = facts.hostname.get().name.clone();
@@ -200,6 +219,9 @@ pub fn run(loaded: Loaded) -> Result<(), Error> {
         release.wait();
     }
     delivery.wait();
+    if let Some(listener) = metrics_listener {
+        listener.drain(Instant::now() + DRAIN);
+    }
     api_server.drain(Instant::now() + DRAIN);
     drop((health_server, telemetry_server));
     log::info!("See ya!");

@@ -7,6 +7,7 @@ use std::time::{Instant, SystemTime};
 
 use crossbeam_channel::Sender;
 
+use super::external_metrics;
 use super::hostname::{self, Hostname};
 use super::signals::Reason;
 use super::watches::Reached;
@@ -42,6 +43,8 @@ pub struct Facts {
     pub checks: Option<Arc<Published<Counts>>>,
     /// What is sent to Datadog, once it is.
     pub outbound: Published<Option<super::outbound::Facts>>,
+    /// What the external metrics have reached; `None` while they are off.
+    pub external_metrics: Published<Option<external_metrics::Facts>>,
     /// When the process started.
     pub started: SystemTime,
     /// Asks the process to end.
@@ -81,6 +84,12 @@ impl Facts {
                 .as_ref()
                 .map(|counts| checks(&counts.get(), self.leadership.role())),
             delivery: self.outbound.get().as_ref().as_ref().map(super::outbound::Facts::delivery),
+            custom_metrics: self
+                .external_metrics
+                .get()
+                .as_ref()
+                .as_ref()
+                .map(external_metrics::Facts::collect),
             proxy: status::Proxy {
                 http: config.proxy.http.as_ref().map(ToString::to_string),
                 https: config.proxy.https.as_ref().map(ToString::to_string),

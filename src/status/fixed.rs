@@ -10,12 +10,6 @@ pub(super) fn admission_controller(_: &Inputs) -> Section {
     disabled("Admission Controller", "admissionWebhook", reason)
 }
 
-/// No external metrics are served.
-pub(super) fn custom_metrics(_: &Inputs) -> Section {
-    let reason = "The external metrics provider is not enabled on the Cluster Agent";
-    disabled("Custom Metrics Server", "custommetrics", reason)
-}
-
 /// Configuration comes from the file and the environment only.
 pub(super) fn remote_configuration(_: &Inputs) -> Section {
     Section {

@@ -23,6 +23,8 @@ pub struct Inputs {
     pub cluster_checks: Option<ClusterChecks>,
     /// What goes to Datadog; `None` before anything can.
     pub delivery: Option<Delivery>,
+    /// The external metrics; `None` while they are off.
+    pub custom_metrics: Option<CustomMetrics>,
     /// The proxies in force for traffic to the outside.
     pub proxy: Proxy,
     /// Facts that could not be collected, one sentence each.
@@ -192,6 +194,55 @@ pub struct CheckRuns {
     pub last_success: Option<SystemTime>,
     /// Why the last one failed.
     pub error: Option<String>,
+}
+
+/// The external metrics.
+#[derive(Clone, Debug, Default)]
+pub struct CustomMetrics {
+    /// Namespace and name of the ConfigMap that keeps them.
+    pub store: String,
+    /// Why none of them is served now.
+    pub error: Option<String>,
+    /// Where values come from, in the order in which they are asked.
+    pub sources: Vec<MetricsSource>,
+    /// Every metric that an autoscaler wants.
+    pub metrics: Vec<CustomMetric>,
+    /// Why something is not served, one sentence each.
+    pub problems: Vec<String>,
+}
+
+/// An endpoint of the query API.
+#[derive(Clone, Debug, Default)]
+pub struct MetricsSource {
+    /// Its base URL.
+    pub url: String,
+    /// Whether its last request was answered; `None` before the first.
+    pub answered: Option<bool>,
+    /// When it last failed.
+    pub last_failure: Option<SystemTime>,
+    /// When it last answered.
+    pub last_success: Option<SystemTime>,
+}
+
+/// One metric that an autoscaler wants.
+#[derive(Clone, Debug, Default)]
+pub struct CustomMetric {
+    /// The autoscaler's namespace.
+    pub namespace: String,
+    /// The autoscaler's name.
+    pub name: String,
+    /// The metric's name.
+    pub metric: String,
+    /// The tags that it is restricted to.
+    pub labels: BTreeMap<String, String>,
+    /// The last value.
+    pub value: f64,
+    /// Its time, seconds since 1970.
+    pub timestamp: i64,
+    /// Whether it is served.
+    pub valid: bool,
+    /// What is wrong with it, as far as this replica knows.
+    pub problem: Option<String>,
 }
 
 /// The proxies in force; URLs may hold passwords, which are masked before they are shown.

@@ -5,6 +5,7 @@
 //! facts to [`Inputs`], a file with its function, and a row to [`SECTIONS`].
 
 mod cluster_checks;
+mod custom_metrics;
 mod delivery;
 mod fixed;
 mod header;
@@ -21,8 +22,8 @@ use std::fmt;
 use serde_json::{Map, Value};
 
 pub use inputs::{
-    CheckRuns, ChecksRole, ClusterChecks, Delivery, Header, Hostname, Inputs, Kubernetes,
-    LeaderElection, Proxy, Resource,
+    CheckRuns, ChecksRole, ClusterChecks, CustomMetric, CustomMetrics, Delivery, Header, Hostname,
+    Inputs, Kubernetes, LeaderElection, MetricsSource, Proxy, Resource,
 };
 
 use layout::Text;
@@ -38,7 +39,7 @@ const SECTIONS: [fn(&Inputs) -> Section; 11] = [
     delivery::collector,
     fixed::admission_controller,
     cluster_checks::section,
-    fixed::custom_metrics,
+    custom_metrics::section,
     delivery::endpoints,
     delivery::forwarder,
     kubernetes::section,

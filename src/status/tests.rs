@@ -59,6 +59,7 @@ pub(super) fn inputs() -> Inputs {
             lock: "configmaps \"datadog-leader-election\" in namespace \"monitoring\"".to_owned(),
         },
         delivery: None,
+        custom_metrics: None,
         proxy: Proxy {
             https: Some("http://relay:3128".to_owned()),
             no_proxy: vec!["169.254.169.254".to_owned()],
