@@ -10,6 +10,7 @@ mod support;
 mod agent;
 mod cluster_checks;
 mod contract;
+mod external_metrics;
 mod faults;
 mod harness;
 mod kube_watch;

@@ -157,6 +157,8 @@ pub fn collection(kind: &str, namespace: Option<&str>) -> String {
         "Secret" => ("api/v1", "secrets", true),
         "ConfigMap" => ("api/v1", "configmaps", true),
         "Deployment" => ("apis/apps/v1", "deployments", true),
+        "HorizontalPodAutoscaler" => ("apis/autoscaling/v2", "horizontalpodautoscalers", true),
+        "APIService" => ("apis/apiregistration.k8s.io/v1", "apiservices", false),
         "EndpointSlice" => ("apis/discovery.k8s.io/v1", "endpointslices", true),
         "Lease" => ("apis/coordination.k8s.io/v1", "leases", true),
         "Role" => ("apis/rbac.authorization.k8s.io/v1", "roles", true),

@@ -16,11 +16,41 @@ pub const AUTH_TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
 /// All objects of `manifests/base`, in its kustomization's order.
 pub fn base() -> Vec<Value> {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests/base");
+    objects("manifests/base")
+}
+
+fn objects(directory: &str) -> Vec<Value> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join(directory);
     let kustomization = documents(&directory.join("kustomization.yaml")).remove(0);
     let resources = kustomization["resources"].as_array().expect("it lists its files");
     let files = resources.iter().map(|file| file.as_str().expect("a file's name"));
     files.flat_map(|file| documents(&directory.join(file))).collect()
+}
+
+/// All objects of a component, without its patches.
+pub fn component(name: &str) -> Vec<Value> {
+    objects(&format!("manifests/components/{name}"))
+}
+
+/// All objects of an example.
+pub fn example(name: &str) -> Vec<Value> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests/examples").join(name);
+    let entries = fs::read_dir(&directory).expect("the example is there");
+    let files = entries.map(|entry| entry.expect("the example can be read").path());
+    files.flat_map(|file| documents(&file)).collect()
+}
+
+/// Applies a component as a kustomization of `namespace` would.
+pub fn install_component(namespace: &Namespace<'_>, name: &str) {
+    for object in component(name) {
+        let mut object = renamed(object, &namespace.name);
+        if object["kind"] == "APIService" {
+            object["spec"]["service"]["namespace"] = json!(namespace.name);
+            namespace.api().apply(&object).unwrap_or_else(|error| panic!("{object}: {error}"));
+        } else {
+            namespace.apply(object);
+        }
+    }
 }
 
 /// Applies everything but the Deployment, and the two Secrets that it wants; returns the Deployment's pod
@@ -54,11 +84,12 @@ fn renamed(mut object: Value, namespace: &str) -> Value {
     if object["kind"].as_str().is_some_and(|kind| kind.starts_with("Cluster")) {
         object["metadata"]["name"] = suffixed(&object["metadata"]["name"]);
     }
-    if object["roleRef"]["kind"] == "ClusterRole" {
+    let is_own = object["roleRef"]["name"].as_str().is_some_and(|name| name.starts_with(NAME));
+    if object["roleRef"]["kind"] == "ClusterRole" && is_own {
         object["roleRef"]["name"] = suffixed(&object["roleRef"]["name"]);
     }
     let subjects = object.get_mut("subjects").and_then(Value::as_array_mut);
-    for subject in subjects.into_iter().flatten() {
+    for subject in subjects.into_iter().flatten().filter(|subject| subject["name"] == NAME) {
         subject["namespace"] = json!(namespace);
     }
     object

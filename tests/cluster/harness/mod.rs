@@ -29,7 +29,9 @@ mod wait;
 pub use api::{Api, ApiError, path_of};
 pub use cluster::{Cluster, NODES};
 pub use container::Command;
-pub use manifests::{AUTH_TOKEN, NAME, base as base_manifests, install};
+pub use manifests::{
+    AUTH_TOKEN, NAME, base as base_manifests, component, example, install, install_component,
+};
 pub use namespace::{Namespace, pod_spec};
 pub use replica::Replica;
 pub use wait::{PATIENCE, wait_until};
