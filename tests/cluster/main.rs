@@ -10,6 +10,7 @@ mod support;
 mod agent;
 mod cluster_checks;
 mod contract;
+mod events;
 mod external_metrics;
 mod faults;
 mod harness;

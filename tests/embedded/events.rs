@@ -1,7 +1,11 @@
 //! Events on their way from the embedded API server to a recording intake.
 
 use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 
 use serde_json::{Value, json};
 
@@ -35,6 +39,10 @@ impl Scene {
     }
 
     fn start(&self, settings: Settings) -> Program {
+        self.start_towards(&self.intake.url(), settings)
+    }
+
+    fn start_towards(&self, base: &str, settings: Settings) -> Program {
         let kubeconfig = self.server.write_kubeconfig(self.directory.path());
         let settings = settings
             .set("DD_LEADER_ELECTION", "true")
@@ -46,7 +54,7 @@ impl Scene {
             .set("DD_FORWARDER_BACKOFF_BASE", "0.05")
             .set("DD_FORWARDER_BACKOFF_MAX", "0.2")
             .set("DD_CONFD_PATH", &self.directory.path().display().to_string())
-            .set("DD_DD_URL", &self.intake.url());
+            .set("DD_DD_URL", base);
         Program::start(Path::new(BINARY), &kubeconfig, &settings)
     }
 
@@ -223,5 +231,46 @@ fn a_refused_payload_is_dropped_and_counted_and_the_rest_goes_on() {
     assert_eq!(transactions["Dropped"], 1, "{transactions}");
     for status in ["404", "413", "429", "500"] {
         assert_eq!(transactions["HTTPErrorsByCode"][status], 1, "{transactions}");
+    }
+}
+
+/// A proxy that wants credentials from everybody; it keeps the heads of the requests.
+fn refusing_proxy() -> (String, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    let address = listener.local_addr().expect("it is bound").to_string();
+    let heads = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&heads);
+    thread::spawn(move || {
+        for mut socket in listener.incoming().map_while(Result::ok) {
+            let lines = BufReader::new(&socket).lines().map_while(Result::ok);
+            let head: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
+            seen.lock().unwrap_or_else(PoisonError::into_inner).push(head.join("\n"));
+            let answer = "HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n";
+            // Whoever left does not wait for the answer.
+            let _ = socket.write_all(answer.as_bytes());
+        }
+    });
+    (address, heads)
+}
+
+// spec: events_and_leader_27
+#[test]
+fn only_what_goes_to_datadog_takes_the_proxy_and_its_refusal_is_named() {
+    let scene = Scene::new();
+    let (address, heads) = refusing_proxy();
+    let settings = Settings::default()
+        .set("DD_PROXY_HTTPS", &format!("http://u:p%40ss@{address}"))
+        .set("HTTPS_PROXY", "http://127.0.0.1:9")
+        .set("HTTP_PROXY", "http://127.0.0.1:9")
+        .set("DD_PROXY_NO_PROXY", "other.invalid");
+    let program = scene.start_towards("https://relay.invalid", settings);
+    scene.wait_for_token();
+    program.wait_for_log("refuses the connection");
+    assert!(program.log().contains("407"), "{}", program.log());
+    assert!(!program.log().contains("p%40ss") && !program.log().contains("dTpwQHNz"));
+    let heads = heads.lock().unwrap_or_else(PoisonError::into_inner);
+    for head in heads.iter() {
+        assert!(head.starts_with("CONNECT relay.invalid:443 HTTP/1.1"), "{head}");
+        assert!(head.to_lowercase().contains("proxy-authorization: basic dtpwqhnz"), "{head}");
     }
 }
