@@ -162,6 +162,7 @@ mod tests {
         }
     }
 
+    // spec: events_and_leader_27
     #[test]
     fn the_scheme_of_the_target_selects_and_an_empty_value_switches_off() {
         let both =
