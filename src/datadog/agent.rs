@@ -64,7 +64,10 @@ pub fn make(target: &Url, proxy: &Proxy, tls: &Tls) -> Result<Agent, Error> {
 }
 
 fn connected(proxy: &ProxyUrl) -> Result<ureq::Proxy, Error> {
-    let mut builder = ureq::Proxy::builder(ProxyProtocol::Http).host(&proxy.host).port(proxy.port);
+    // The library makes a URL of it again.
+    let host =
+        if proxy.host.contains(':') { format!("[{}]", proxy.host) } else { proxy.host.clone() };
+    let mut builder = ureq::Proxy::builder(ProxyProtocol::Http).host(&host).port(proxy.port);
     if let Some((user, password)) = &proxy.credentials {
         builder = builder.username(user.expose()).password(password.expose());
     }

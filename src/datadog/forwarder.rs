@@ -30,6 +30,9 @@ const EXCERPT: u64 = 1_000;
 /// A success is logged once, and then after as many further ones.
 const LOGGED_SUCCESS: u64 = 500;
 
+/// Pause before a client that could not be made is tried again.
+const REMAKE: Duration = Duration::from_secs(15);
+
 /// Time of a request at least, also at the end.
 const SHORTEST: Duration = Duration::from_millis(100);
 
@@ -163,10 +166,18 @@ impl Forwarder {
         }) else {
             return;
         };
-        let agent = match agent::make(&target, &config.proxy, &config.tls) {
-            Ok(agent) => agent,
-            Err(error) => {
-                return log::error!("nothing can be sent to {}: {error}", lane.destination.base);
+        let mut complaints = Throttle::default();
+        let agent = loop {
+            match agent::make(&target, &config.proxy, &config.tls) {
+                Ok(agent) => break agent,
+                Err(error) if complaints.admit(Instant::now()).is_some() => {
+                    log::error!("nothing can be sent to {}: {error}", lane.destination.base);
+                }
+                Err(_) => {}
+            }
+            // A file of trusted roots may appear.
+            if stop.wait(REMAKE) {
+                return;
             }
         };
         let mut sending = Sending {
