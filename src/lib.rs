@@ -11,6 +11,7 @@ pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod datadog;
+pub mod diagnose;
 pub mod events;
 pub mod flare;
 pub mod grpc;

@@ -9,6 +9,7 @@ mod client;
 mod cluster_checks;
 mod config;
 mod config_check;
+mod diagnose;
 mod error;
 mod flare;
 mod health;
@@ -33,11 +34,12 @@ use session::Session;
 const FAILURE: u8 = 255;
 
 /// The commands, in the order of the help.
-const COMMANDS: [Command; 12] = [
+const COMMANDS: [Command; 13] = [
     start::COMMAND,
     cluster_checks::COMMAND,
     config::COMMAND,
     config_check::COMMAND,
+    diagnose::COMMAND,
     flare::COMMAND,
     health::COMMAND,
     help::COMMAND,

@@ -176,7 +176,7 @@ fn in_kubernetes(session: &Session<'_>, path: &str) -> Result<String, String> {
         kubernetes::settings(&loaded.config.kubernetes).map_err(|error| error.to_string())?;
     let (_work, stop) = Stop::new();
     let client = Client::start(settings, stop).map_err(|error| error.to_string())?;
-    let target = Target::new("api/v1", "secrets").in_namespace(namespace).named(name);
+    let target = Target::new("/api/v1", "secrets").in_namespace(namespace).named(name);
     let secret: KubernetesSecret =
         client.within(PATIENCE).get(&target).map_err(|error| error.to_string())?;
     let missing = || format!("key {key} not found in secret {namespace}/{name}");

@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 
 use crate::program::{Said, binary, command, link, said};
+use crate::support::api_server::Server;
 use crate::support::scratch::Scratch;
 
 #[test]
@@ -156,4 +157,27 @@ fn cat_shows_files_and_goes_on_after_one_that_is_missing() {
     let said = said(&mut command(&cat, &words));
     assert_eq!((said.code, said.output.as_str()), (Some(1), "a line\n"));
     assert_eq!(said.errors, "cat: /does/not/exist: No such file or directory\n");
+}
+
+#[test]
+fn a_secret_of_the_cluster_is_read_by_its_key() {
+    let server = Server::start_plain();
+    server.add_namespace("mon", json!({}));
+    server.apply(json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"namespace": "mon", "name": "keys"},
+        "data": {"api": "czNjcmV0"},
+    }));
+    let scratch = Scratch::new();
+    let kubeconfig = server.write_kubeconfig(scratch.path());
+    let helper = link(&scratch, "readsecret_multiple_providers.sh");
+    let ids = ["k8s_secret@mon/keys/api", "k8s_secret@mon/keys/app"];
+    let question = json!({"version": "1.0", "secrets": ids}).to_string();
+    let mut helper = command(&helper, &[""; 0]);
+    helper.env("DD_KUBERNETES_KUBECONFIG_PATH", kubeconfig);
+    let said = given(helper, &question);
+    let answer: Value = serde_json::from_str(&said.output).expect("it is JSON");
+    assert_eq!(answer[ids[0]], json!({"value": "s3cret"}));
+    assert_eq!(answer[ids[1]], json!({"error": "key app not found in secret mon/keys"}));
 }

@@ -9,6 +9,7 @@ mod support;
 mod agent;
 mod answers;
 mod applets;
+mod diagnose;
 mod flare;
 mod manifests;
 mod program;
