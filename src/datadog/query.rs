@@ -269,3 +269,79 @@ fn number(headers: &HeaderMap, name: &str) -> Option<f64> {
     let number: f64 = headers.get(name)?.to_str().ok()?.trim().parse().ok()?;
     (number.is_finite() && number >= 0.0).then_some(number)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    const API_KEY: &str = "0123456789abcdef0123456789abcdef";
+    const APPLICATION_KEY: &str = "a1b2c3d4e5f60718293a4b5c6d7e8f9012345678";
+    const SERIES: &str = r#"{"status":"ok","series":[{"query_index":0,"pointlist":[[1000,5]]}]}"#;
+
+    type Answer = Result<Vec<Vec<Series>>, Failure>;
+
+    /// Asks a server that gives these answers in turn, `times` times; the number of requests and the results.
+    fn ask(answers: &'static [(u16, &'static str)], times: usize) -> (usize, Vec<Answer>) {
+        let server = Arc::new(tiny_http::Server::http("127.0.0.1:0").expect("a port is free"));
+        let requests = Arc::new(AtomicUsize::new(0));
+        let (serving, counted) = (server.clone(), requests.clone());
+        let thread = std::thread::spawn(move || {
+            for request in serving.incoming_requests() {
+                let (status, body) = answers[counted.fetch_add(1, Ordering::SeqCst)];
+                let reset = crate::http::message::header("X-RateLimit-Reset", "20");
+                let answer = tiny_http::Response::from_string(body).with_header(reset);
+                let _ = request.respond(answer.with_status_code(status));
+            }
+        });
+        let endpoint = FallbackEndpoint {
+            url: format!("http://{}", server.server_addr()),
+            api_key: Secret::new(API_KEY),
+            application_key: Secret::new(APPLICATION_KEY),
+        };
+        let (_source, stop) = Stop::new();
+        let telemetry = telemetry::Registry::default();
+        let mut client = QueryClient::new(&Config::default(), &endpoint, &telemetry, &stop)
+            .expect("the endpoint is usable");
+        let queries = ["avg:a{*}.rollup(30)".to_owned()];
+        let results = (0..times).map(|_| client.query(&queries)).collect();
+        server.unblock();
+        thread.join().expect("the server does not panic");
+        (requests.load(Ordering::SeqCst), results)
+    }
+
+    #[test]
+    fn a_server_that_recovers_within_the_retries_is_a_success() {
+        let (requests, results) = ask(&[(503, ""), (503, ""), (200, SERIES)], 1);
+        assert_eq!(requests, 3);
+        assert_eq!(results[0].as_ref().map(|answers| answers[0].len()), Ok(1));
+    }
+
+    #[test]
+    fn a_rate_limit_is_heeded_without_asking_again() {
+        let (requests, results) = ask(&[(429, "slow down")], 2);
+        assert_eq!(requests, 1);
+        let reason = "API error 429 Too Many Requests: slow down";
+        assert_eq!(results[0], Err(Failure::Refused(reason.to_owned())));
+        assert!(matches!(&results[1], Err(Failure::Refused(text)) if text.contains("again in")));
+    }
+
+    #[test]
+    fn refused_keys_are_explained_and_never_shown() {
+        let (requests, results) =
+            ask(&[(403, "a1b2c3d4e5f60718293a4b5c6d7e8f9012345678 has no rights")], 2);
+        assert_eq!(requests, 1);
+        let Err(Failure::Refused(text)) = &results[0] else { panic!("{results:?}") };
+        assert!(text.starts_with("API error 403 Forbidden: redacted has no rights"), "{text}");
+        assert!(text.contains("application key"), "{text}");
+    }
+
+    #[test]
+    fn a_rejected_query_is_not_repeated() {
+        let (requests, results) = ask(&[(400, "bad query")], 1);
+        assert_eq!(requests, 1);
+        assert!(matches!(results[0], Err(Failure::Rejected(_))));
+    }
+}
