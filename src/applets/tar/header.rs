@@ -75,6 +75,8 @@ fn block(name: &[u8], letter: u8, target: &[u8], fields: &Fields) -> [u8; BLOCK]
     put(&mut block[157..157 + NAME], target);
     put(&mut block[257..265], b"ustar  ");
     let sum: u64 = block.iter().map(|byte| u64::from(*byte)).sum();
+    // Six digits, a zero byte, and the blank that stands there for the sum.
+    block[154] = 0;
     octal(&mut block[148..155], sum);
     block
 }
@@ -124,6 +126,6 @@ mod tests {
     fn numbers_too_large_for_their_digits_are_binary() {
         let mut field = [0; 8];
         octal(&mut field, 1_000_820_000);
-        assert_eq!(field, [0x80, 0, 0, 0, 0x3b, 0xa7, 0x4b, 0x20]);
+        assert_eq!(field, [0x80, 0, 0, 0, 0x3b, 0xa7, 0x4d, 0x20]);
     }
 }
