@@ -192,8 +192,9 @@ fn nothing_is_lost_or_doubled_when_it_is_killed_while_the_intake_is_down() {
         scene.intake.answer(503);
         let before = scene.intake.received("/intake/").len();
         scene.happens(2 * round + 1);
-        wait::until("the intake has refused it", PATIENCE, || {
-            scene.intake.received("/intake/").len() > before
+        // Longer than the time after which a position is stored.
+        wait::until("the intake has refused it again and again", PATIENCE, || {
+            scene.intake.received("/intake/").len() > before + 12
         });
         program.signal("KILL");
         program.wait_for_exit();
