@@ -97,7 +97,7 @@ fn start_nginx(
     let configuration = directory.write(
         "nginx.conf",
         &format!(
-            "daemon off; worker_processes 1; pid {home}/nginx.pid; error_log {home}/error.log;\n\
+            "daemon off; master_process off; pid {home}/nginx.pid; error_log {home}/error.log;\n\
              events {{ worker_connections 1024; }}\n\
              http {{\n  access_log off; keepalive_requests 100000000; client_body_temp_path {home};\n\
              proxy_temp_path {home}; fastcgi_temp_path {home}; uwsgi_temp_path {home}; scgi_temp_path {home};\n\
@@ -106,9 +106,9 @@ fn start_nginx(
              if ($http_authorization != \"Bearer {SHARED_TOKEN}\") {{ return 403; }}\n      return 200 '{text}';\n    }}\n  }}\n}}\n"
         ),
     );
+    // One process without a master: it ends with its id, and stays the user that can read the directory.
     let mut command = Command::new("nginx");
-    // As root, nginx would hand its worker to another user, who cannot read the directory.
-    command.arg("-c").arg(&configuration).args(["-g", "user root;"]);
+    command.arg("-c").arg(&configuration);
     let nginx = Peer::start(command.stderr(Stdio::null()))?;
     let give_up = Instant::now() + Duration::from_secs(10);
     while TcpStream::connect(address).is_err() {
@@ -117,11 +117,6 @@ fn start_nginx(
             return Err(format!("nginx does not listen: {}", log.unwrap_or_default()));
         }
         thread::sleep(Duration::from_millis(20));
-    }
-    // The worker does the work; the master only started it.
-    let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", nginx.id()));
-    for worker in children.unwrap_or_default().split_whitespace().filter_map(|id| id.parse().ok()) {
-        process::pin(worker, 0);
     }
     Ok(nginx)
 }
