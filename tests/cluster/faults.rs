@@ -184,11 +184,18 @@ fn the_manifests_grant_all_that_the_program_asks_for() {
     assert!(refused.is_empty(), "{refused:?}");
 }
 
-/// Services `a` and `b` with a pod of their name on [`NODE`], as slices that the test writes itself: so nothing has to
-/// wait for the controllers, which take half a minute to get over an outage.
+/// Services `a` and `b` with a pod of their name on [`NODE`], as objects that the test writes itself: so nothing has to
+/// wait for the controllers, which take half a minute to get over an outage. In both forms, as the controllers would:
+/// where rights come back between two requests, the program may read either.
 fn two_services(namespace: &Namespace<'_>) {
     for name in ["a", "b"] {
         let pod = json!({"kind": "Pod", "namespace": namespace.name, "name": name});
+        namespace.apply(json!({
+            "apiVersion": "v1",
+            "kind": "Endpoints",
+            "metadata": {"name": name},
+            "subsets": [{"addresses": [{"ip": "10.244.9.9", "nodeName": NODE, "targetRef": pod}]}],
+        }));
         namespace.apply(json!({
             "apiVersion": "discovery.k8s.io/v1",
             "kind": "EndpointSlice",
@@ -202,7 +209,9 @@ fn two_services(namespace: &Namespace<'_>) {
 /// Takes a service away.
 #[track_caller]
 fn remove(namespace: &Namespace<'_>, service: &str) {
-    namespace.api().delete(&namespace.path("EndpointSlice", service)).expect("it is there");
+    for kind in ["EndpointSlice", "Endpoints"] {
+        namespace.api().delete(&namespace.path(kind, service)).expect("it is there");
+    }
 }
 
 /// Waits until the program answers `wanted` for the pods `a` and `b`.

@@ -159,6 +159,7 @@ pub fn collection(kind: &str, namespace: Option<&str>) -> String {
         "Deployment" => ("apis/apps/v1", "deployments", true),
         "HorizontalPodAutoscaler" => ("apis/autoscaling/v2", "horizontalpodautoscalers", true),
         "APIService" => ("apis/apiregistration.k8s.io/v1", "apiservices", false),
+        "Endpoints" => ("api/v1", "endpoints", true),
         "EndpointSlice" => ("apis/discovery.k8s.io/v1", "endpointslices", true),
         "Lease" => ("apis/coordination.k8s.io/v1", "leases", true),
         "Role" => ("apis/rbac.authorization.k8s.io/v1", "roles", true),
