@@ -243,7 +243,9 @@ impl Reached {
                 states.all.iter().filter(of_endpoints).any(|status| status.snapshot().synced)
             }
         };
-        endpoints && states.others.iter().all(|status| status.is_settled())
+        // Without a way to the API server nothing was begun, and nothing will be served.
+        let begun = !states.others.is_empty();
+        begun && endpoints && states.others.iter().all(|status| status.is_settled())
     }
 }
 
